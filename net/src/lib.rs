@@ -1,0 +1,5 @@
+//! Bytes in flight: listeners, streams, frames.
+//!
+//! *Which core*: any executor. *Not here*: Kafka's messages, partitions, disks. `storage` is a stranger.
+
+pub mod stream;

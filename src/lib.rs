@@ -1,0 +1,4 @@
+//! Chronik: a Kafka-protocol broker for bare-metal Linux.
+
+pub mod model;
+pub mod rt;

@@ -1,0 +1,2 @@
+//! chronik-bench.
+fn main() {}

@@ -1,0 +1,2 @@
+//! chronik-log.
+fn main() {}
