@@ -1,2 +1,56 @@
-//! xtask.
-fn main() {}
+//! The workshop: `cargo xtask ci` is the whole gate, the other commands are its parts and what is too long for it.
+//!
+//! Owns: the command line. Each command lives in the module of its name.
+//! Not here: anything the broker needs. Nothing in this package is a dependency of the product.
+//! Why: it depends on no C library and builds in seconds, because it is what installs everything else's prerequisites.
+
+mod ci;
+mod command;
+mod search;
+mod tidy;
+mod tools;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// Chronik's development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// The whole gate: formatting, lints, house rules, tests, docs, real clients, simulation seeds, fuzzing.
+    Ci(ci::Options),
+    /// The house rules that no compiler checks: floors, file headers, allow-lists.
+    Tidy,
+    /// Installs the foreign clients and peers that the tests drive (Debian packages, Kafka's jars, Python clients).
+    Tools,
+    /// Simulates a broker and its clients on one thread from a seed. Arguments go to tools/sim.
+    Sim(search::SimOptions),
+    /// Runs every fuzz target for its share of the time.
+    Fuzz(search::FuzzOptions),
+    /// Kills a loaded broker with SIGKILL again and again, and audits what it had acknowledged.
+    Crash(search::CrashOptions),
+}
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Ci(options) => ci::run(&options),
+        Task::Tidy => tidy::run(),
+        Task::Tools => tools::install_all(),
+        Task::Sim(options) => search::sim(&options),
+        Task::Fuzz(options) => search::fuzz(&options),
+        Task::Crash(options) => search::crash(&options),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

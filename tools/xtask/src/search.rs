@@ -1,0 +1,79 @@
+//! The searches that can run for a minute or a night: simulation seeds, fuzz targets, rounds of kill -9.
+//!
+//! Not here: the searches themselves. The simulator is tools/sim, a fuzz target is any test named `fuzz_*`, and the crash rounds are
+//! a black-box test.
+//! Why: a target that is a test runs on stable, compiles with everything else, and runs briefly in every `cargo test`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::command::{cargo, output, run};
+use crate::workspace;
+
+/// Seeds of the gate.
+const GATE_SEEDS: &str = "1..200";
+
+/// Arguments of `cargo xtask sim`.
+#[derive(Args)]
+pub struct SimOptions {
+    /// Handed on, e.g. `--seed 7` to replay or `--seeds 1..10000` to search.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    arguments: Vec<String>,
+}
+
+/// Arguments of `cargo xtask fuzz`.
+#[derive(Args)]
+pub struct FuzzOptions {
+    /// For all targets together.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+/// Arguments of `cargo xtask crash`.
+#[derive(Args)]
+pub struct CrashOptions {
+    /// How many times the broker is killed.
+    #[arg(long, default_value_t = 100)]
+    rounds: u32,
+}
+
+/// Runs the simulator with these arguments.
+pub fn sim(options: &SimOptions) -> Result<()> {
+    let mut simulate = cargo(["run", "--quiet", "--release", "--package", "sim", "--"]);
+    run(simulate.args(&options.arguments))
+}
+
+/// The seeds that every change must pass.
+pub fn sim_in_the_gate() -> Result<()> {
+    sim(&SimOptions { arguments: vec!["--seeds".into(), GATE_SEEDS.into()] })
+}
+
+/// Runs every fuzz target for its share of the time.
+pub fn fuzz(options: &FuzzOptions) -> Result<()> {
+    fuzz_for(Duration::from_secs(options.seconds))
+}
+
+/// Every test named `fuzz_*` of the workspace's libraries, one after the other, each for an equal share of `time`.
+pub fn fuzz_for(time: Duration) -> Result<()> {
+    let tests = |arguments: &[&str]| {
+        let mut tests = cargo(["test", "--quiet", "--release", "--workspace", "--lib", "--", "fuzz_"]);
+        tests.args(arguments);
+        tests
+    };
+    let listed = output(&mut tests(&["--list"]))?;
+    let targets = listed.lines().filter(|line| line.ends_with(": test")).count();
+    ensure!(targets > 0, "there is no fuzz target");
+    let share = time / u32::try_from(targets).context("too many fuzz targets")?;
+    println!("{targets} fuzz targets, {:.1} s each", share.as_secs_f64());
+    run(tests(&["--test-threads=1"]).env("CHRONIK_FUZZ_MS", share.as_millis().to_string()))
+}
+
+/// Rounds of kill -9 under load, against the release build.
+pub fn crash(options: &CrashOptions) -> Result<()> {
+    run(&mut cargo(["build", "--quiet", "--release", "--bin", "chronik-server"]))?;
+    let mut rounds = cargo(["test", "--package", "chronik", "--test", "black_box", "crash::", "--", "--nocapture"]);
+    rounds.env("CHRONIK_TEST_SERVER", workspace::release_binary("chronik-server"));
+    run(rounds.env("CHRONIK_CRASH_ROUNDS", options.rounds.to_string()))
+}
