@@ -1,67 +1,40 @@
 //! The disk: io_uring with O_DIRECT through glommio, or a simulated one. The only file of this crate that names glommio.
 //!
-//! Contract (bodies are being written):
+//! *Which core*: any executor; a file belongs to the executor that opened it.
+//! *Invariants*: an operation that changes anything goes on to its end even if its future is dropped; positions, lengths and
+//! memory are aligned to [`BLOCK_BYTES`]; paths are absolute. Nothing here is retried: an error is the caller's to act on.
+//! *Not here*: what the bytes mean, when to flush, which file stands for which (log, data_dir).
+//! *Why* a closed enum: the loops above run unchanged in the simulator, with no type parameter and no dynamic dispatch.
 
+mod buffer;
+mod dir;
+mod error;
+mod facts;
+mod ring;
+mod sim;
+#[cfg(test)]
+mod tests;
+
+pub use buffer::IoBuffer;
+pub use error::{DiskError, DiskErrorReason};
+pub use facts::FsFacts;
+pub use sim::SimDisk;
+
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+/// What the files below use of glommio, so that it is named in this file only.
+mod reactor {
+    pub(super) use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
+    pub(super) use glommio::{GlommioError, allocate_dma_buffer_global, executor, spawn_local};
+}
 
 /// Alignment, in bytes, of positions, lengths and memory of every read and write.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// What went wrong with which operation on which path.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{operation} {path}: {reason}", path = path.display())]
-pub struct DiskError {
-    /// The operation, as a verb: "write", "flush", "open".
-    pub operation: &'static str,
-    /// The file or directory.
-    pub path: PathBuf,
-    /// Why.
-    pub reason: DiskErrorReason,
-}
-
-/// Why an operation failed, as far as the caller may act on it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DiskErrorReason {
-    /// ENOSPC, EDQUOT: nothing is broken, there is no room.
-    #[error("no space left")]
-    NoSpace,
-    /// ENOENT.
-    #[error("not found")]
-    NotFound,
-    /// Anything else; the text is the system's.
-    #[error("{0}")]
-    Io(String),
-}
-
-/// Block-aligned memory that the disk can write from and read into.
-pub struct IoBuffer(glommio::io::DmaBuffer);
-
-impl IoBuffer {
-    /// `bytes` of zeros; `bytes` is a multiple of [`BLOCK_BYTES`].
-    pub fn zeroed(bytes: usize) -> IoBuffer {
-        assert!(bytes > 0 && bytes % BLOCK_BYTES == 0);
-        let mut buffer = glommio::allocate_dma_buffer_global(bytes);
-        buffer.as_bytes_mut().fill(0);
-        IoBuffer(buffer)
-    }
-    /// Cuts the buffer to its first `bytes`, for good; `bytes` is a multiple of [`BLOCK_BYTES`].
-    pub fn trim(&mut self, bytes: usize) {
-        assert!(bytes % BLOCK_BYTES == 0);
-        self.0.trim_to_size(bytes);
-    }
-}
-impl std::ops::Deref for IoBuffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-impl std::ops::DerefMut for IoBuffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.0.as_bytes_mut()
-    }
-}
+/// The largest file that [`Disk::read_small`] and [`Disk::replace_small`] take, in bytes.
+pub const SMALL_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +58,6 @@ pub struct DirEntry {
     pub bytes: u64,
 }
 
-/// What a start finds out about the file system under a directory.
-#[derive(Clone, Debug)]
-pub struct FsFacts {
-    /// May one fdatasync of a clean file stand for the completed writes to prewritten blocks of other files (design: barrier)?
-    pub barrier_holds: bool,
-    /// Why, or why not, in a sentence for the log.
-    pub reason: String,
-}
-
 /// A disk. Cheap to clone; every clone is the same disk.
 #[derive(Clone)]
 pub enum Disk {
@@ -103,107 +67,219 @@ pub enum Disk {
     Sim(SimDisk),
 }
 
-/// A simulated disk: its own data, sizes, extents and directory entries, and what of them is durable.
-#[derive(Clone)]
-pub struct SimDisk;
-
 /// An open file. Cheap to clone; every clone is the same open file, closed with the last.
 #[derive(Clone)]
 pub enum File {
     /// On the machine.
-    Ring(Rc<()>),
+    Ring(Rc<ring::RingFile>),
     /// Simulated.
-    Sim(Rc<()>),
+    Sim(Rc<sim::SimFile>),
 }
 
-#[allow(unused_variables, clippy::unimplemented, clippy::unused_async)]
 impl Disk {
     /// Opens a file for aligned, unbuffered I/O.
     pub async fn open(&self, path: &Path, mode: OpenMode) -> Result<File, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => Ok(File::Ring(Rc::new(ring::open(absolute(path), mode).await?))),
+            Disk::Sim(sim) => Ok(File::Sim(Rc::new(sim.open(absolute(path), mode).await?))),
+        }
     }
     /// Creates a directory and its missing parents, durably.
     pub async fn create_dir_all(&self, path: &Path) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::create_dir_all(absolute(path)).await,
+            Disk::Sim(sim) => sim.create_dir_all(absolute(path)).await,
+        }
     }
     /// The entries of a directory, by name.
     pub async fn list(&self, path: &Path) -> Result<Vec<DirEntry>, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::list(absolute(path)).await,
+            Disk::Sim(sim) => sim.list(absolute(path)).await,
+        }
     }
     /// Does a file or directory exist?
     pub async fn exists(&self, path: &Path) -> Result<bool, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::exists(absolute(path)).await,
+            Disk::Sim(sim) => sim.exists(absolute(path)).await,
+        }
     }
-    /// Renames within the file system; durable only after [`Disk::sync_dir`] of both parents.
+    /// Renames within the file system; durable only after [`Disk::sync_dir`] of both parents. A file at `to` is replaced.
     pub async fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::rename(absolute(from), absolute(to)).await,
+            Disk::Sim(sim) => sim.rename(absolute(from), absolute(to)).await,
+        }
     }
-    /// Removes a file; durable only after [`Disk::sync_dir`] of its parent.
+    /// Removes a file; durable only after [`Disk::sync_dir`] of its parent. Open handles go on reading and writing it.
     pub async fn remove(&self, path: &Path) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::remove(absolute(path)).await,
+            Disk::Sim(sim) => sim.remove(absolute(path)).await,
+        }
     }
-    /// Removes a directory and everything in it.
+    /// Removes a directory and everything in it; durable only after [`Disk::sync_dir`] of its parent.
     pub async fn remove_dir_all(&self, path: &Path) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::remove_dir_all(absolute(path)).await,
+            Disk::Sim(sim) => sim.remove_dir_all(absolute(path)).await,
+        }
     }
     /// Makes the directory's entries durable.
     pub async fn sync_dir(&self, path: &Path) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::sync_dir(absolute(path)).await,
+            Disk::Sim(sim) => sim.sync_dir(absolute(path)).await,
+        }
     }
-    /// A small file whole.
+    /// A small file whole; at most [`SMALL_FILE_BYTES_MAX`].
     pub async fn read_small(&self, path: &Path) -> Result<Vec<u8>, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::read_small(absolute(path)).await,
+            Disk::Sim(sim) => sim.read_small(absolute(path)).await,
+        }
     }
-    /// Replaces a small file: temporary file, flush, rename, directory flush. Afterwards it is there whole, for good.
+    /// Replaces a small file: temporary file `<name>.tmp`, flush, rename, directory flush. Afterwards it is there whole, for
+    /// good; before, the old one is. One at a time per path.
     pub async fn replace_small(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        unimplemented!()
+        assert!(contents.len() as u64 <= SMALL_FILE_BYTES_MAX, "{} is no small file", path.display());
+        match self {
+            Disk::Ring => dir::replace_small(absolute(path), contents.to_vec()).await,
+            Disk::Sim(sim) => sim.replace_small(absolute(path), contents).await,
+        }
     }
     /// Free bytes for us on the file system under `path`.
     pub async fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => dir::free_bytes(absolute(path)).await,
+            Disk::Sim(sim) => sim.free_bytes(absolute(path)).await,
+        }
     }
-    /// What the file system under `path` promises.
+    /// What the file system under the directory `path` promises.
     pub async fn fs_facts(&self, path: &Path) -> Result<FsFacts, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => facts::gather(absolute(path)).await,
+            Disk::Sim(sim) => sim.fs_facts(absolute(path)).await,
+        }
     }
     /// Takes an exclusive lock on the file `path` (created if need be), held until the process ends or the lock is dropped.
+    /// The error of a lock that is taken names the path and, where known, the process that holds it.
     pub async fn lock(&self, path: &Path) -> Result<DirLock, DiskError> {
-        unimplemented!()
+        match self {
+            Disk::Ring => Ok(DirLock { _held: HeldLock::Ring(dir::lock(absolute(path)).await?) }),
+            Disk::Sim(sim) => Ok(DirLock { _held: HeldLock::Sim(sim.lock(absolute(path)).await?) }),
+        }
+    }
+    /// Waits until no operation of this disk is under way on this executor. Await it before an executor ends: what is still
+    /// in flight then may or may not happen.
+    pub async fn drained(&self) {
+        match self {
+            Disk::Ring => ring::drained().await,
+            Disk::Sim(sim) => sim.drained().await,
+        }
     }
 }
 
 /// Holds a data directory for this process.
-pub struct DirLock;
+pub struct DirLock {
+    _held: HeldLock,
+}
 
-#[allow(unused_variables, clippy::unimplemented, clippy::unused_async)]
+enum HeldLock {
+    Ring(#[allow(dead_code, reason = "held for its drop")] std::fs::File),
+    Sim(#[allow(dead_code, reason = "held for its drop")] sim::SimLock),
+}
+
 impl File {
     /// Writes the whole buffer at `position` (aligned). On return the device has it, but may hold it in its cache.
-    /// The operation goes on to its end even if this future is dropped.
+    /// The operation goes on to its end even if this future is dropped. After an error any part of it may be written.
     pub async fn write_at(&self, buffer: Rc<IoBuffer>, position: u64) -> Result<(), DiskError> {
-        unimplemented!()
+        assert!(!buffer.is_empty() && buffer.len().is_multiple_of(BLOCK_BYTES), "a write of {} bytes", buffer.len());
+        assert!(position.is_multiple_of(BLOCK_BYTES as u64), "a write at {position}");
+        match self {
+            File::Ring(file) => ring::write_at(file, buffer, position).await,
+            File::Sim(file) => file.write_at(buffer, position).await,
+        }
     }
     /// Reads `bytes` from `position` (both aligned). Fewer come back only where the file ends.
     pub async fn read_at(&self, position: u64, bytes: usize) -> Result<IoBuffer, DiskError> {
-        unimplemented!()
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES), "a read of {bytes} bytes");
+        assert!(position.is_multiple_of(BLOCK_BYTES as u64), "a read at {position}");
+        match self {
+            File::Ring(file) => ring::read_at(file, position, bytes).await,
+            File::Sim(file) => file.read_at(position, bytes).await,
+        }
     }
     /// fdatasync: every write completed before is durable afterwards. An error is final (fsyncgate): never flush again.
     pub async fn flush(&self) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            File::Ring(file) => ring::flush(file).await,
+            File::Sim(file) => file.flush().await,
+        }
     }
     /// Reserves blocks up to `bytes` and extends the size to it; they read as zeros, and are not yet written.
     pub async fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            File::Ring(file) => ring::allocate(file, bytes).await,
+            File::Sim(file) => file.allocate(bytes).await,
+        }
     }
     /// Cuts or extends the file to `bytes`.
     pub async fn set_size(&self, bytes: u64) -> Result<(), DiskError> {
-        unimplemented!()
+        match self {
+            File::Ring(file) => ring::set_size(file, bytes).await,
+            File::Sim(file) => file.set_size(bytes).await,
+        }
     }
     /// The file's size.
     pub async fn size(&self) -> Result<u64, DiskError> {
-        unimplemented!()
+        match self {
+            File::Ring(file) => ring::size(file).await,
+            File::Sim(file) => file.size().await,
+        }
     }
-    /// Where it was opened.
+    /// Where it was opened; a rename since is not followed.
     pub fn path(&self) -> &Path {
-        unimplemented!()
+        match self {
+            File::Ring(file) => file.path(),
+            File::Sim(file) => file.path(),
+        }
     }
+    /// Closes this clone; the last one's close returns when the descriptor is closed. Dropping does as well, unwaited.
+    pub async fn close(self) -> Result<(), DiskError> {
+        match self {
+            File::Ring(file) => ring::close(file).await,
+            File::Sim(file) => {
+                drop(file);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Runs a future on an executor of its own on this thread, with the machine's disk, and returns what it returns. For tests
+/// and offline tools; a server's executors are `rt`'s. Blocks, and must not be called on an executor.
+pub fn ring_block_on<T>(future: impl Future<Output = T>) -> T {
+    // The first executor of a process gets a kernel worker pool of one or two for ever: let it be one that is thrown away.
+    static WARM_UP: std::sync::Once = std::sync::Once::new();
+    let executor = || {
+        let builder = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound).io_memory(64 << 10);
+        builder.make().expect("io_uring is available (Linux 6.1 or later, not forbidden by seccomp or sysctl)")
+    };
+    WARM_UP.call_once(|| {
+        let warmed = std::thread::spawn(move || executor().run(async {}));
+        warmed.join().expect("an empty task does not panic");
+    });
+    executor().run(async {
+        let output = future.await;
+        ring::drained().await;
+        output
+    })
+}
+
+/// A relative path would be resolved on the executor, synchronously, and against whatever the working directory then is.
+fn absolute(path: &Path) -> PathBuf {
+    assert!(path.is_absolute(), "{} is not an absolute path", path.display());
+    path.to_owned()
 }
