@@ -167,8 +167,8 @@ impl Disk {
     /// The error of a lock that is taken names the path and, where known, the process that holds it.
     pub async fn lock(&self, path: &Path) -> Result<DirLock, DiskError> {
         match self {
-            Disk::Ring => Ok(DirLock { _held: HeldLock::Ring(dir::lock(absolute(path)).await?) }),
-            Disk::Sim(sim) => Ok(DirLock { _held: HeldLock::Sim(sim.lock(absolute(path)).await?) }),
+            Disk::Ring => Ok(DirLock { _held: HeldLock::Ring { _file: dir::lock(absolute(path)).await? } }),
+            Disk::Sim(sim) => Ok(DirLock { _held: HeldLock::Sim { _lock: sim.lock(absolute(path)).await? } }),
         }
     }
     /// Waits until no operation of this disk is under way on this executor. Await it before an executor ends: what is still
@@ -187,8 +187,8 @@ pub struct DirLock {
 }
 
 enum HeldLock {
-    Ring(#[allow(dead_code, reason = "held for its drop")] std::fs::File),
-    Sim(#[allow(dead_code, reason = "held for its drop")] sim::SimLock),
+    Ring { _file: std::fs::File },
+    Sim { _lock: sim::SimLock },
 }
 
 impl File {
