@@ -1,4 +1,5 @@
 //! Chronik: a Kafka-protocol broker for bare-metal Linux.
 
+pub mod metadata;
 pub mod model;
 pub mod rt;

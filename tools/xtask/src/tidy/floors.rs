@@ -10,7 +10,7 @@ use super::Finding;
 use super::source::Source;
 
 /// The floors, by module path; the longest path that fits counts.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 22] = [
     ("main", 6),
     ("server", 6),
     ("connection", 6),
@@ -20,7 +20,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("metadata", 4),
     ("metadata::node", 4),
     ("metadata::raft_log", 4),
-    ("metadata::publish", 4),
+    ("metadata::publish", 3),
     ("message", 3),
     ("mesh", 3),
     ("peer", 3),
@@ -29,6 +29,8 @@ const FLOORS: [(&str, u8); 20] = [
     ("metadata::change", 2),
     ("metadata::image", 2),
     ("metadata::controller", 2),
+    ("metadata::request", 2),
+    ("metadata::wait", 1),
     ("model", 1),
     ("rt", 1),
 ];

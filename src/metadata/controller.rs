@@ -1,0 +1,96 @@
+//! The controller's decisions: a client's wish and the image in; what to propose, and what to tell the client, out.
+//!
+//! *Which core*: metadata. Pure.
+//! *Invariants*: a change that is decided here applies to the image it was decided over; one request gives at most one
+//! change; a wish that fails changes nothing, and the others of the same request are not touched by it.
+//! *Not here*: when a decision counts (the node answers once it is committed and known everywhere), Kafka's error codes (api).
+//! *Why* the order of the checks and the words of the messages are Kafka's: tools and tests of users match on them.
+//! Source: Kafka 4.1, `ReplicationControlManager`, `ConfigurationControlManager`, `ControllerApis`.
+
+use crate::metadata::change::{Action, Change};
+use crate::metadata::image::Image;
+
+mod brokers;
+mod configs;
+mod names;
+mod partitions;
+mod placement;
+mod topics;
+
+pub use brokers::{
+    AllocateProducerIdsError, BrokerRegistration, ProducerIdBlock, RegisterBrokerError, allocate_producer_ids,
+    register_broker,
+};
+pub use configs::{AlterConfigsError, ConfigAlteration, ConfigOperation, ConfigTarget, ConfigVerb, alter_configs};
+pub use names::TOPIC_NAME_BYTES_MAX;
+pub use partitions::{CreatePartitionsError, PartitionIncrease, create_partitions};
+pub use topics::{
+    CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, ManualAssignment, NewTopic, TopicRef,
+    create_topics, delete_topics,
+};
+
+/// Partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`).
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// What the decisions are made by, beside the image: settings of this broker and the table of configs.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    /// `num.partitions`.
+    pub partitions_default: i32,
+    /// `default.replication.factor`.
+    pub replication_factor_default: i16,
+    /// May a topic have this config with this value? If not, why.
+    pub check_topic_config: ConfigCheck,
+    /// May a broker's dynamic configs have it?
+    pub check_broker_config: ConfigCheck,
+    /// The default of a config that is a list; `None` if it is none.
+    pub list_default: fn(&str) -> Option<&'static str>,
+}
+
+/// Says why a config (name, value) is refused.
+pub type ConfigCheck = fn(&str, &str) -> Result<(), String>;
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Rules { partitions_default, replication_factor_default, .. } = self;
+        write!(f, "Rules {{ partitions: {partitions_default}, replication factor: {replication_factor_default} }}")
+    }
+}
+
+/// What to propose, if anything, and what to tell the client once that counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<T> {
+    /// For the client.
+    pub outcome: T,
+    /// For the log; `None`: nothing changes.
+    pub change: Option<Change>,
+}
+
+impl<T> Decision<T> {
+    fn nothing(outcome: T) -> Decision<T> {
+        Decision { outcome, change: None }
+    }
+
+    fn propose(outcome: T, action: Action) -> Decision<T> {
+        Decision { outcome, change: Some(Change::new(action)) }
+    }
+
+    /// The same decision with another form of outcome.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Decision<U> {
+        Decision { outcome: form(self.outcome), change: self.change }
+    }
+}
+
+/// Names that occur more than once, in order of their second occurrence.
+fn duplicates<'a, T: Ord + 'a>(items: impl Iterator<Item = &'a T>) -> Vec<&'a T> {
+    let (mut seen, mut twice) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    items.filter(|item| !seen.insert(*item) && twice.insert(*item)).collect()
+}
+
+/// Live brokers, by id.
+fn live(image: &Image) -> Vec<crate::model::BrokerId> {
+    image.live_brokers().map(|broker| broker.id).collect()
+}
+
+#[cfg(test)]
+mod transcripts;

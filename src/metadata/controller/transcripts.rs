@@ -1,0 +1,289 @@
+//! Decisions as text: `testdata/controller/*.txt` hold requests (`> ...`) and, below each, what is answered and what is changed.
+//!
+//! `UPDATE_TRANSCRIPTS=1 cargo test transcripts` writes what is answered now; read the difference before it is committed.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::metadata::change::{ConfigOwner, FenceBrokers, PartitionRecord};
+use crate::metadata::image::{BrokerEpoch, Delta, Endpoint};
+use crate::model::{BrokerId, TopicId};
+
+#[test]
+fn decisions_are_as_written_down() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metadata/testdata/controller");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 4, "transcripts are there");
+    for path in paths {
+        let written = std::fs::read_to_string(&path).unwrap();
+        let played = play(&written);
+        if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+            std::fs::write(&path, &played).unwrap();
+        } else {
+            assert_eq!(written, played, "{}", path.display());
+        }
+    }
+}
+
+fn play(transcript: &str) -> String {
+    let mut stage = Stage { image: Image::empty("cluster", []), next_id: 1 };
+    let mut out = String::new();
+    for line in transcript.lines() {
+        match line.strip_prefix("> ") {
+            Some(request) => writeln!(out, "{line}\n{}", stage.perform(request)).unwrap(),
+            None if line.starts_with("# ") => writeln!(out, "{line}").unwrap(),
+            None => {}
+        }
+    }
+    out
+}
+
+struct Stage {
+    image: Image,
+    next_id: u64,
+}
+
+impl Stage {
+    fn perform(&mut self, request: &str) -> String {
+        let (verb, rest) = request.split_once(' ').unwrap_or((request, ""));
+        let items: Vec<&str> = rest.split(" ; ").filter(|item| !item.is_empty()).collect();
+        match verb {
+            "broker" => {
+                let broker = BrokerId(rest.parse().unwrap());
+                let endpoints = vec![Endpoint { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }];
+                let directory_id = Uuid::from_u64_pair(0xd1, 1);
+                let change =
+                    register_broker(&BrokerRegistration { broker, directory_id, endpoints, rack: None }).unwrap();
+                self.conclude(Decision { outcome: String::new(), change: Some(change) })
+            }
+            "fence" => {
+                let brokers = rest.split(' ').map(|id| id.parse().unwrap()).collect();
+                let fence = Action::FenceBrokers(FenceBrokers { brokers, fenced: true });
+                self.conclude(Decision { outcome: String::new(), change: Some(Change::new(fence)) })
+            }
+            "create" => self.create(&items),
+            "delete" => self.delete(&items),
+            "grow" => self.grow(&items),
+            "alter" => self.alter(&items),
+            "ids" => {
+                let (broker, epoch) = rest.split_once(' ').unwrap();
+                let (broker, epoch) = (BrokerId(broker.parse().unwrap()), BrokerEpoch(epoch.parse().unwrap()));
+                let decision = allocate_producer_ids(&self.image, broker, epoch);
+                self.conclude(decision.map(|block| match block {
+                    Ok(block) => format!("{} ids from {}\n", block.count, block.first.0),
+                    Err(error) => format!("{error:?}: {error}\n"),
+                }))
+            }
+            _ => panic!("what is {verb}?"),
+        }
+    }
+
+    fn create(&mut self, items: &[&str]) -> String {
+        let wishes: Vec<NewTopic> = items.iter().map(|item| new_topic(item)).collect();
+        let ids: Vec<TopicId> =
+            (self.next_id..).take(wishes.len()).map(|low| TopicId(Uuid::from_u64_pair(0, low))).collect();
+        self.next_id += wishes.len() as u64;
+        let decision = create_topics(&self.image, &wishes, &ids, &rules());
+        self.conclude(decision.map(|outcome| {
+            lines(outcome, |created| {
+                let CreatedTopic { partitions, replication_factor, configs, .. } = created;
+                format!("created, {partitions} partition(s) x {replication_factor} {configs:?}")
+            })
+        }))
+    }
+
+    fn delete(&mut self, items: &[&str]) -> String {
+        let reference = |item: &&str| match item.strip_prefix('#') {
+            Some(id) => TopicRef::Id(TopicId(Uuid::from_u64_pair(0, id.parse().unwrap()))),
+            None => TopicRef::Name((*item).to_owned()),
+        };
+        let wishes: Vec<TopicRef> = items.iter().map(reference).collect();
+        let decision = delete_topics(&self.image, &wishes);
+        self.conclude(decision.map(|outcome| {
+            let named = outcome.into_iter().map(|(topic, result)| match topic {
+                TopicRef::Name(name) => (name, result),
+                TopicRef::Id(id) => (format!("#{}", id.0.as_u64_pair().1), result),
+            });
+            lines(named.collect(), |deleted| format!("deleted {}", deleted.name))
+        }))
+    }
+
+    fn grow(&mut self, items: &[&str]) -> String {
+        let wish = |item: &&str| {
+            let mut words = item.split(' ');
+            PartitionIncrease {
+                name: words.next().unwrap().to_owned(),
+                count: words.next().unwrap().parse().unwrap(),
+                assignments: words.next().map(|text| text.split('/').map(brokers).collect()),
+            }
+        };
+        let wishes: Vec<PartitionIncrease> = items.iter().map(wish).collect();
+        let decision = create_partitions(&self.image, &wishes);
+        self.conclude(decision.map(|outcome| lines(outcome, |()| "grown".to_owned())))
+    }
+
+    fn alter(&mut self, items: &[&str]) -> String {
+        let wish = |item: &&str| {
+            let mut words = item.split(' ');
+            let target = match words.next().unwrap() {
+                "brokers" => ConfigTarget::AllBrokers,
+                broker if broker.starts_with("broker:") => ConfigTarget::Broker(BrokerId(broker[7..].parse().unwrap())),
+                topic => ConfigTarget::Topic(topic.to_owned()),
+            };
+            ConfigAlteration { target, operations: words.map(operation).collect() }
+        };
+        let wishes: Vec<ConfigAlteration> = items.iter().map(wish).collect();
+        let decision = alter_configs(&self.image, &wishes, &rules());
+        self.conclude(decision.map(|outcome| {
+            let named = outcome.into_iter().map(|(target, result)| (format!("{target:?}"), result));
+            lines(named.collect(), |()| "altered".to_owned())
+        }))
+    }
+
+    /// Applies what was decided; gives the answers and what changed.
+    fn conclude(&mut self, decision: Decision<String>) -> String {
+        let mut text = decision.outcome;
+        let Some(change) = decision.change else {
+            return text + "= nothing changes\n";
+        };
+        let bytes = change.to_bytes().expect("what is decided can be written");
+        assert_eq!(Change::from_bytes(&bytes).as_ref(), Ok(&change));
+        let (image, delta) = self.image.apply(self.image.version() + 1, &change).expect("what is decided applies");
+        assert_eq!(delta, Delta::between(&self.image, &image), "the step lists exactly what changed");
+        self.image = image;
+        describe(&change, &mut text);
+        text
+    }
+}
+
+fn describe(change: &Change, text: &mut String) {
+    match change.action.as_ref().unwrap() {
+        Action::CreateTopics(create) => {
+            for topic in &create.topics {
+                describe_partitions(&format!("{} #{}", short(&topic.name), topic.id.low), &topic.partitions, text);
+            }
+        }
+        Action::CreatePartitions(create) => {
+            for topic in &create.topics {
+                describe_partitions(&format!("#{}", topic.topic_id.low), &topic.partitions, text);
+            }
+        }
+        Action::SetConfigs(set) => {
+            for change in &set.changes {
+                let owner = match change.owner.as_ref().unwrap() {
+                    ConfigOwner::Topic(id) => format!("#{}", id.low),
+                    ConfigOwner::Broker(id) => format!("broker {id}"),
+                    ConfigOwner::AllBrokers(_) => "brokers".to_owned(),
+                };
+                for config in &change.configs {
+                    writeln!(text, "= {owner} {} := {:?}", config.name, config.value).unwrap();
+                }
+            }
+        }
+        other => writeln!(text, "= {other:?}").unwrap(),
+    }
+}
+
+fn describe_partitions(topic: &str, partitions: &[PartitionRecord], text: &mut String) {
+    for record in partitions.iter().take(8) {
+        let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch } = record;
+        writeln!(
+            text,
+            "= {topic} partition {partition}: replicas {replicas:?} isr {isr:?} leader {leader} epochs {leader_epoch} {partition_epoch}"
+        )
+        .unwrap();
+    }
+    if partitions.len() > 8 {
+        writeln!(text, "= {topic} ... {} partitions in all", partitions.len()).unwrap();
+    }
+}
+
+fn short(name: &str) -> String {
+    if name.len() > 40 { format!("({} bytes)", name.len()) } else { name.to_owned() }
+}
+
+fn lines<T, E: std::error::Error>(outcome: Vec<(String, Result<T, E>)>, good: impl Fn(T) -> String) -> String {
+    let mut text = String::new();
+    for (name, result) in outcome {
+        let name = short(&name);
+        match result {
+            Ok(value) => writeln!(text, "{name}: {}", good(value)),
+            Err(error) => {
+                let kind = format!("{error:?}");
+                let kind = kind.split(['(', ' ']).next().unwrap();
+                let message: String = error.to_string().chars().take(160).collect();
+                writeln!(text, "{name}: {kind}: {message}")
+            }
+        }
+        .unwrap();
+    }
+    text
+}
+
+/// `name [partitions=N] [rf=N] [0:1,2]... [config=value|config!]...`
+fn new_topic(item: &str) -> NewTopic {
+    let mut words = item.split(' ');
+    let name = match words.next().unwrap() {
+        "''" => String::new(),
+        name => name.strip_prefix("long:").map_or(name.to_owned(), |bytes| "n".repeat(bytes.parse().unwrap())),
+    };
+    let mut topic = NewTopic { name, partitions: -1, replication_factor: -1, ..NewTopic::default() };
+    for word in words {
+        if let Some(partitions) = word.strip_prefix("partitions=") {
+            topic.partitions = partitions.parse().unwrap();
+        } else if let Some(factor) = word.strip_prefix("rf=") {
+            topic.replication_factor = factor.parse().unwrap();
+        } else if let Some(name) = word.strip_suffix('!') {
+            topic.configs.push((name.to_owned(), None));
+        } else if let Some((name, value)) = word.split_once('=') {
+            topic.configs.push((name.to_owned(), Some(value.to_owned())));
+        } else {
+            let (partition, list) = word.split_once(':').unwrap();
+            topic.assignments.push(ManualAssignment { partition: partition.parse().unwrap(), brokers: brokers(list) });
+        }
+    }
+    topic
+}
+
+fn brokers(list: &str) -> Vec<BrokerId> {
+    list.split(',').filter(|id| !id.is_empty()).map(|id| BrokerId(id.parse().unwrap())).collect()
+}
+
+/// `name=value`, `name-` (delete), `name+=value`, `name-=value`, `name=null`.
+fn operation(word: &str) -> ConfigOperation {
+    let (name, verb, value) = if let Some((name, value)) = word.split_once("+=") {
+        (name, ConfigVerb::Append, Some(value))
+    } else if let Some((name, value)) = word.split_once("-=") {
+        (name, ConfigVerb::Subtract, Some(value))
+    } else if let Some((name, value)) = word.split_once('=') {
+        (name, ConfigVerb::Set, Some(value).filter(|value| *value != "null"))
+    } else {
+        (word.strip_suffix('-').unwrap(), ConfigVerb::Delete, None)
+    };
+    ConfigOperation { name: name.to_owned(), verb, value: value.map(str::to_owned) }
+}
+
+pub(crate) fn rules() -> Rules {
+    fn check(name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "retention.ms" if value.parse::<i64>().is_err() => {
+                Err(format!("Invalid value {value} for configuration {name}: Not a number of type LONG"))
+            }
+            "retention.ms" | "cleanup.policy" => Ok(()),
+            _ => Err(format!("Unknown config name: {name}")),
+        }
+    }
+    Rules {
+        partitions_default: 2,
+        replication_factor_default: 1,
+        check_topic_config: check,
+        check_broker_config: check,
+        list_default: |name| (name == "cleanup.policy").then_some("delete"),
+    }
+}

@@ -1,0 +1,263 @@
+//! Applying a command: the next image, and what changed.
+//!
+//! *Which core*: metadata. Pure.
+//! *Invariants*: all or nothing; every replica that applies the same entries has the same image.
+//! *Why* it can fail: entries come from disk and from peers. The controller only proposes what fits, so a failure means
+//! that somebody's log or code is wrong, and the node stops rather than diverge.
+
+use std::sync::Arc;
+
+use super::{
+    Broker, BrokerEpoch, Configs, Delta, Endpoint, Image, OrderedMap, Partition, PartitionEpoch, Topic, TopicName,
+};
+use crate::metadata::change::{
+    Action, AllocateProducerIds, Change, ConfigChange, ConfigOwner, ConfigRecord, FenceBrokers, NO_LEADER,
+    NewPartitions, PartitionChange, PartitionRecord, RegisterBroker, SetFeature, TopicRecord,
+};
+use crate::model::{BrokerId, LeaderEpoch, PartitionId, TopicId};
+
+/// Why a command does not fit the image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {index}: {reason}")]
+pub struct ApplyError {
+    /// The entry.
+    pub index: u64,
+    /// What does not fit.
+    pub reason: String,
+}
+
+impl Image {
+    /// The image after entry `index`, which carries `change`.
+    ///
+    /// # Errors
+    /// A command that does not fit this image: nothing of it is applied.
+    pub fn apply(&self, index: u64, change: &Change) -> Result<(Image, Delta), ApplyError> {
+        let fault = |reason| ApplyError { index, reason };
+        if index <= self.version {
+            return Err(fault(format!("applied already: the image is at {}", self.version)));
+        }
+        let mut image = Image { version: index, ..self.clone() };
+        let mut delta = Delta::default();
+        image.take(change, &mut delta).map_err(fault)?;
+        Ok((image, delta))
+    }
+
+    /// The image after entry `index`, which changes nothing (a new leader's first).
+    #[must_use]
+    pub fn skip(&self, index: u64) -> Image {
+        assert!(index > self.version);
+        Image { version: index, ..self.clone() }
+    }
+
+    fn take(&mut self, change: &Change, delta: &mut Delta) -> Result<(), String> {
+        match change.action.as_ref().ok_or("no action")? {
+            Action::CreateTopics(create) => create.topics.iter().try_for_each(|topic| {
+                delta.topics_created.insert(topic.id.into());
+                self.create_topic(topic)
+            }),
+            Action::DeleteTopics(delete) => delete.ids.iter().try_for_each(|id| self.delete_topic((*id).into(), delta)),
+            Action::CreatePartitions(create) => {
+                create.topics.iter().try_for_each(|new| self.create_partitions(new, delta))
+            }
+            Action::ChangePartitions(changes) => {
+                changes.partitions.iter().try_for_each(|change| self.change_partition(change, delta))
+            }
+            Action::SetConfigs(set) => set.changes.iter().try_for_each(|change| self.set_configs(change, delta)),
+            Action::RegisterBroker(register) => self.register(register, delta),
+            Action::AllocateProducerIds(block) => self.allocate_producer_ids(block),
+            Action::SetFeature(feature) => self.set_feature(feature, delta),
+            Action::FenceBrokers(fence) => self.fence(fence, delta),
+        }
+    }
+
+    pub(super) fn create_topic(&mut self, record: &TopicRecord) -> Result<(), String> {
+        let name: Arc<str> = record.name.as_str().into();
+        let topic = Topic {
+            id: record.id.into(),
+            name: name.clone(),
+            configs: Arc::new(record.configs.clone()),
+            partitions: record.partitions.iter().map(numbered).collect(),
+        };
+        self.partition_count += topic.partitions.len();
+        let id = topic.id;
+        if self.names.insert(TopicName(name), id).is_some() {
+            return Err(format!("topic {} exists, or one that differs only in '.' and '_'", record.name));
+        }
+        match self.topics.insert(id, Arc::new(topic)) {
+            None => Ok(()),
+            Some(other) => Err(format!("topic {} has the id of topic {}", record.name, other.name)),
+        }
+    }
+
+    fn delete_topic(&mut self, id: TopicId, delta: &mut Delta) -> Result<(), String> {
+        let topic = self.topics.remove(&id).ok_or_else(|| format!("no topic {id:?} to delete"))?;
+        self.names.remove(&TopicName(topic.name.clone()));
+        self.partition_count -= topic.partitions.len();
+        delta.topics_deleted.insert(id, topic);
+        Ok(())
+    }
+
+    fn create_partitions(&mut self, new: &NewPartitions, delta: &mut Delta) -> Result<(), String> {
+        let added = new.partitions.len();
+        self.change_topic(new.topic_id.into(), |topic| {
+            if new.partitions.first().is_some_and(|first| first.partition != topic.partition_count()) {
+                return Err(format!("topic {} has {} partitions already", topic.name, topic.partition_count()));
+            }
+            for record in &new.partitions {
+                topic.partitions.insert(record.partition, Arc::new(Partition::from(record)));
+                delta.partitions.insert(PartitionId { topic_id: topic.id, partition: record.partition });
+            }
+            Ok(())
+        })?;
+        self.partition_count += added;
+        Ok(())
+    }
+
+    fn change_partition(&mut self, change: &PartitionChange, delta: &mut Delta) -> Result<(), String> {
+        let record = &change.partition;
+        let id = PartitionId { topic_id: change.topic_id.into(), partition: record.partition };
+        self.change_topic(id.topic_id, |topic| {
+            let before = topic.partition(id.partition).ok_or_else(|| format!("no partition {id:?}"))?;
+            let after = Partition::from(record);
+            if after.partition_epoch.0 != before.partition_epoch.0 + 1 || after.leader_epoch < before.leader_epoch {
+                return Err(format!("partition {id:?} goes from {before:?} to {after:?}"));
+            }
+            topic.partitions.insert(id.partition, Arc::new(after));
+            Ok(())
+        })?;
+        delta.partitions.insert(id);
+        Ok(())
+    }
+
+    fn change_topic(
+        &mut self,
+        id: TopicId,
+        change: impl FnOnce(&mut Topic) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut topic = Topic::clone(self.topics.get(&id).ok_or_else(|| format!("no topic {id:?}"))?);
+        change(&mut topic)?;
+        self.topics.insert(id, Arc::new(topic));
+        Ok(())
+    }
+
+    fn set_configs(&mut self, change: &ConfigChange, delta: &mut Delta) -> Result<(), String> {
+        let owner = match change.owner.ok_or("configs of nobody")? {
+            ConfigOwner::Topic(id) => {
+                delta.topic_configs.insert(id.into());
+                return self.change_topic(id.into(), |topic| {
+                    set(Arc::make_mut(&mut topic.configs), &change.configs);
+                    Ok(())
+                });
+            }
+            ConfigOwner::Broker(broker) => Some(BrokerId(broker)),
+            ConfigOwner::AllBrokers(_) => None,
+        };
+        let owners = Arc::make_mut(&mut self.broker_configs);
+        let configs = owners.entry(owner).or_default();
+        set(Arc::make_mut(configs), &change.configs);
+        if configs.is_empty() {
+            owners.remove(&owner);
+        }
+        delta.broker_configs.insert(owner);
+        Ok(())
+    }
+
+    fn register(&mut self, register: &RegisterBroker, delta: &mut Delta) -> Result<(), String> {
+        let epoch = i64::try_from(self.version).map_err(|_| "log index beyond i64")?;
+        let broker = broker(register, BrokerEpoch(epoch))?;
+        delta.brokers.insert(broker.id);
+        Arc::make_mut(&mut self.brokers).insert(broker.id, Arc::new(broker));
+        Ok(())
+    }
+
+    fn fence(&mut self, fence: &FenceBrokers, delta: &mut Delta) -> Result<(), String> {
+        let brokers = Arc::make_mut(&mut self.brokers);
+        for id in fence.brokers.iter().map(|id| BrokerId(*id)) {
+            let broker = brokers.get_mut(&id).ok_or_else(|| format!("no broker {}", id.0))?;
+            Arc::make_mut(broker).fenced = fence.fenced;
+            delta.brokers.insert(id);
+        }
+        Ok(())
+    }
+
+    fn allocate_producer_ids(&mut self, block: &AllocateProducerIds) -> Result<(), String> {
+        if block.first != self.next_producer_id {
+            return Err(format!("producer ids from {}, the next one is {}", block.first, self.next_producer_id));
+        }
+        self.next_producer_id = block.first + block.count;
+        Ok(())
+    }
+
+    fn set_feature(&mut self, feature: &SetFeature, delta: &mut Delta) -> Result<(), String> {
+        let level = i16::try_from(feature.level).map_err(|_| format!("feature level {}", feature.level))?;
+        let features = Arc::make_mut(&mut self.features);
+        if level == 0 {
+            features.remove(&feature.name);
+        } else {
+            features.insert(feature.name.clone(), level);
+        }
+        delta.features.insert(feature.name.clone());
+        Ok(())
+    }
+}
+
+fn set(configs: &mut Configs, changes: &[ConfigRecord]) {
+    for change in changes {
+        match &change.value {
+            Some(value) => _ = configs.insert(change.name.clone(), value.clone()),
+            None => _ = configs.remove(&change.name),
+        }
+    }
+}
+
+fn numbered(record: &PartitionRecord) -> (i32, Arc<Partition>) {
+    (record.partition, Arc::new(Partition::from(record)))
+}
+
+impl From<&PartitionRecord> for Partition {
+    fn from(record: &PartitionRecord) -> Partition {
+        Partition {
+            replicas: record.replicas.iter().map(|id| BrokerId(*id)).collect(),
+            isr: record.isr.iter().map(|id| BrokerId(*id)).collect(),
+            elr: [].into_iter().collect(),
+            leader: (record.leader != NO_LEADER).then_some(BrokerId(record.leader)),
+            leader_epoch: LeaderEpoch(record.leader_epoch),
+            partition_epoch: PartitionEpoch(record.partition_epoch),
+        }
+    }
+}
+
+pub(super) fn broker(register: &RegisterBroker, epoch: BrokerEpoch) -> Result<Broker, String> {
+    let endpoint = |record: &crate::metadata::change::EndpointRecord| {
+        let port = u16::try_from(record.port).map_err(|_| format!("port {}", record.port))?;
+        Ok::<_, String>(Endpoint { listener: record.listener.clone(), host: record.host.clone(), port })
+    };
+    Ok(Broker {
+        id: BrokerId(register.broker),
+        epoch,
+        directory_id: register.directory_id.into(),
+        endpoints: register.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
+        rack: register.rack.clone(),
+        fenced: register.fenced,
+    })
+}
+
+impl PartitionRecord {
+    /// The record of a partition.
+    pub fn of(partition: i32, state: &Partition) -> PartitionRecord {
+        PartitionRecord {
+            partition,
+            replicas: state.replicas.iter().map(|id| id.0).collect(),
+            isr: state.isr.iter().map(|id| id.0).collect(),
+            leader: state.leader.map_or(NO_LEADER, |id| id.0),
+            leader_epoch: state.leader_epoch.0,
+            partition_epoch: state.partition_epoch.0,
+        }
+    }
+}
+
+impl OrderedMap<i32, Arc<Partition>> {
+    pub(super) fn records(&self) -> Vec<PartitionRecord> {
+        self.iter().map(|(partition, state)| PartitionRecord::of(*partition, state)).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! What the metadata core can be asked, and what it answers: plain data that crosses cores.
+//!
+//! *Which core*: any.
+//! *Invariants*: a reply is given once its change is committed, applied, and acknowledged by every subscriber; so is a refusal
+//! that rests on a change which was not yet committed when it was decided.
+//! *Not here*: decisions (controller), Kafka's error codes (api).
+
+use crate::metadata::controller::{
+    AllocateProducerIdsError, AlterConfigsError, BrokerRegistration, ConfigAlteration, ConfigTarget,
+    CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, NewTopic, PartitionIncrease,
+    ProducerIdBlock, RegisterBrokerError, TopicRef,
+};
+use crate::metadata::image::BrokerEpoch;
+use crate::model::BrokerId;
+
+/// A wish. `validate_only`: say what would be, and change nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// New topics.
+    CreateTopics {
+        /// The topics.
+        topics: Vec<NewTopic>,
+        /// Only say what would be.
+        validate_only: bool,
+    },
+    /// Topics to delete.
+    DeleteTopics {
+        /// By name or id.
+        topics: Vec<TopicRef>,
+    },
+    /// More partitions.
+    CreatePartitions {
+        /// By topic.
+        topics: Vec<PartitionIncrease>,
+        /// Only say what would be.
+        validate_only: bool,
+    },
+    /// Other configs.
+    AlterConfigs {
+        /// By resource.
+        resources: Vec<ConfigAlteration>,
+        /// Only say what would be.
+        validate_only: bool,
+    },
+    /// A broker's incarnation takes its place.
+    RegisterBroker(BrokerRegistration),
+    /// A block of producer ids.
+    AllocateProducerIds {
+        /// For whom.
+        broker: BrokerId,
+        /// In which incarnation.
+        epoch: BrokerEpoch,
+    },
+}
+
+/// The answer to the [`Request`] of the same name; one outcome for each thing that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// By name.
+    CreateTopics(Vec<(String, Result<CreatedTopic, CreateTopicError>)>),
+    /// By name or id.
+    DeleteTopics(Vec<(TopicRef, Result<DeletedTopic, DeleteTopicError>)>),
+    /// By name.
+    CreatePartitions(Vec<(String, Result<(), CreatePartitionsError>)>),
+    /// By resource.
+    AlterConfigs(Vec<(ConfigTarget, Result<(), AlterConfigsError>)>),
+    /// The incarnation's epoch.
+    RegisterBroker(Result<BrokerEpoch, RegisterBrokerError>),
+    /// The block.
+    AllocateProducerIds(Result<ProducerIdBlock, AllocateProducerIdsError>),
+}
+
+/// Why a request was not decided, or its outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Another broker decides, or none yet: nothing was changed; ask again, there if it is known.
+    #[error("not the controller")]
+    NotController {
+        /// Who is, if known.
+        controller: Option<BrokerId>,
+    },
+    /// Too much is waiting already: nothing was changed.
+    #[error("too many metadata requests in flight")]
+    Busy,
+    /// More than one command can hold: nothing was changed.
+    #[error("the request is too large: {0}")]
+    TooLarge(String),
+    /// Leadership was lost in between: the change may come to pass or not.
+    #[error("leadership was lost, the outcome is unknown")]
+    Unknown,
+    /// The node stops, or has failed: the change may come to pass or not.
+    #[error("the metadata node is stopping")]
+    Stopping,
+}
