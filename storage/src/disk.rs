@@ -18,7 +18,7 @@ mod tests;
 pub use buffer::IoBuffer;
 pub use error::{DiskError, DiskErrorReason};
 pub use facts::FsFacts;
-pub use sim::SimDisk;
+pub use sim::{Fault, FaultOn, SimDisk, SimDiskOptions, sim_block_on};
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -14,10 +14,25 @@ fn on_ring<F: Future<Output = ()>>(promises: impl FnOnce(Disk, PathBuf) -> F) {
     ring_block_on(async move { promises(Disk::Ring, base).await });
 }
 
+/// And against the simulated one, under a few seeds.
+fn on_sim<F: Future<Output = ()>>(promises: impl Fn(Disk, PathBuf) -> F) {
+    for seed in 0..5 {
+        let sim = SimDisk::new(seed, SimDiskOptions::default());
+        let disk = Disk::Sim(sim.clone());
+        sim_block_on(&sim, async {
+            disk.create_dir_all(Path::new("/data")).await.unwrap();
+            promises(disk.clone(), PathBuf::from("/data")).await;
+        });
+    }
+}
+
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
         mod ring {
             $(#[test] fn $name() { super::on_ring(super::$name); })*
+        }
+        mod sim {
+            $(#[test] fn $name() { super::on_sim(super::$name); })*
         }
     };
 }
