@@ -13,7 +13,10 @@
 //! ```
 //! Source: <https://kafka.apache.org/documentation/#recordbatch>
 
+pub mod produced;
+
 use crate::ids::{LeaderEpoch, ProducerId};
+pub use produced::{ProducedError, ProducedLimits, validate_produced};
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 61;

@@ -6,4 +6,6 @@
 
 pub mod batch;
 pub mod disk;
+pub mod epochs;
 pub mod ids;
+pub mod producers;
