@@ -113,7 +113,14 @@ impl SimDisk {
         }
         for dir in missing.iter().rev() {
             let wanted = dir.to_path_buf();
-            self.run_named(FaultOn::Name, "create directory", dir, move |world| world.tree.make_dir(&wanted)).await?;
+            let made = self.run_named(FaultOn::Name, "create directory", dir, move |world| {
+                match world.tree.make_dir(&wanted) {
+                    // Another may have made it meanwhile.
+                    Err(_) if world.tree.list(&wanted).is_ok() => Ok(()),
+                    outcome => outcome,
+                }
+            });
+            made.await?;
             self.sync_dir(parent(dir)).await?;
         }
         if missing.is_empty() { self.sync_dir(parent(&path)).await } else { Ok(()) }
