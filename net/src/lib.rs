@@ -2,4 +2,5 @@
 //!
 //! *Which core*: any executor. *Not here*: Kafka's messages, partitions, disks. `storage` is a stranger.
 
+pub mod frame;
 pub mod stream;
