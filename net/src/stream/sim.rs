@@ -122,3 +122,6 @@ impl SimNet {
         lock(&self.0).run_due(now_ns);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,7 +205,7 @@ impl Network {
     }
 
     /// Ends both directions from one side; the peer learns it by a FIN, or a reset if bytes were left unread.
-    pub(super) fn close(&mut self, id: ConnectionId, side: Side) {
+    fn close(&mut self, id: ConnectionId, side: Side) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let end = &mut connection.ends[side];
         if end.is_closed {
@@ -220,7 +220,7 @@ impl Network {
     }
 
     /// The handles of an end are gone.
-    fn release(&mut self, id: ConnectionId, side: Side) {
+    pub(super) fn release(&mut self, id: ConnectionId, side: Side) {
         self.close(id, side);
         self.forget_end(id, side);
     }

@@ -249,7 +249,7 @@ impl Network {
     /// The one who wished does not wait any more.
     pub(super) fn give_up_attempt(&mut self, attempt: AttemptId) {
         if let Some(Attempt { outcome: Some(Ok(connection)), .. }) = self.attempts.remove(&attempt) {
-            self.close(connection, 0);
+            self.release(connection, 0);
         }
     }
 
@@ -289,7 +289,7 @@ impl Network {
                 wake(&mut attempt.waker);
             }
             // Nobody waits for it any more.
-            (None, Ok(id)) => self.close(id, 0),
+            (None, Ok(id)) => self.release(id, 0),
             (None, Err(_)) => {}
         }
     }
