@@ -1,0 +1,98 @@
+//! A disk that is full, and one that is gone.
+
+use std::time::Duration;
+
+use crate::support::broker::{Broker, Options};
+use crate::support::eventually;
+use crate::support::image::Image;
+use crate::support::load::{LIMIT, Record, create_topic, offsets, read_all, try_produce};
+use crate::support::shared;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_space() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(192 * MIB) else { return };
+    let ballast = image.path().join("ballast");
+    let mut broker = Broker::start_with(Options { data_dir: Some(image.path().join("data")), ..Options::default() });
+    create_topic(&broker.bootstrap(), "t", 1, &[("segment.bytes", "4194304")]);
+    let fill = std::fs::File::create(&ballast).expect("a file");
+    use std::os::unix::fs::FileExt;
+    for at in 0..64 {
+        fill.write_all_at(&vec![1; MIB as usize], at * MIB).expect("there is space");
+    }
+    fill.sync_all().expect("there is space");
+    let megabyte: Vec<Record> = (0..10).map(|n| Record::of(vec![n; 100_000])).collect();
+    let quick = [("message.timeout.ms", "3000"), ("batch.num.messages", "1")];
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    let refused = eventually(LIMIT * 2, "the disk is full", || {
+        let outcomes = try_produce(&broker.bootstrap(), "t", 0, &quick, &megabyte);
+        keep(&mut kept, &outcomes, &megabyte);
+        outcomes.into_iter().find_map(Result::err)
+    });
+    println!("full after {} records: {refused}", kept.len());
+    assert_holds(&broker, &kept);
+    // Metadata and connections do not need the disk.
+    assert_eq!(offsets(&broker.bootstrap(), "t", 0).0, 0);
+    std::fs::remove_file(&ballast).expect("ours");
+    drop(fill);
+    eventually(LIMIT * 2, "there is space again", || {
+        let outcomes = try_produce(&broker.bootstrap(), "t", 0, &quick, &megabyte);
+        keep(&mut kept, &outcomes, &megabyte);
+        outcomes.iter().all(Result::is_ok).then_some(())
+    });
+    broker.kill();
+    broker.launch();
+    assert_holds(&broker, &kept);
+    broker.stop(LIMIT);
+}
+
+/// Remembers what was acknowledged, at its offset. A refused record may be there all the same, if only its answer was lost.
+fn keep(kept: &mut Vec<Vec<u8>>, outcomes: &[Result<i64, rdkafka::error::KafkaError>], records: &[Record]) {
+    for (outcome, record) in outcomes.iter().zip(records) {
+        if let Ok(offset) = outcome {
+            let offset = usize::try_from(*offset).expect("not negative");
+            kept.resize(kept.len().max(offset + 1), Vec::new());
+            kept[offset] = record.value.clone().expect("it has one");
+        }
+    }
+}
+
+fn assert_holds(broker: &Broker, kept: &[Vec<u8>]) {
+    let found = read_all(&broker.bootstrap(), "t", 0);
+    assert!(found.len() >= kept.len(), "{} of {}", found.len(), kept.len());
+    for (offset, (found, kept)) in found.iter().zip(kept).enumerate() {
+        assert!(kept.is_empty() || found.value.as_ref() == Some(kept), "offset {offset}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_under_load_ends_the_broker_with_a_word_and_loses_nothing() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(256 * MIB) else { return };
+    let mut broker = Broker::start_with(Options { data_dir: Some(image.path().join("data")), ..Options::default() });
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let small: Vec<Record> = (0..500).map(|n| Record::of(format!("{n}"))).collect();
+    let mut kept = Vec::new();
+    let patient = [("message.timeout.ms", "10000"), ("linger.ms", "0")];
+    keep(&mut kept, &try_produce(&broker.bootstrap(), "t", 0, &patient, &small), &small);
+    assert_eq!(kept.len(), 500);
+    image.shut_down();
+    let after = try_produce(&broker.bootstrap(), "t", 0, &[("message.timeout.ms", "3000")], &[Record::of("lost")]);
+    assert!(after[0].is_err(), "acknowledged though nothing can be written");
+    // A write that fails takes one log offline, a flush that fails ends the process: here both may be first. Either way it says so.
+    eventually(Duration::from_secs(10), "it says what has failed", || {
+        let log = broker.log();
+        (log.contains("Input/output error") || log.contains("os error 5") || log.contains("EIO")).then_some(())
+    });
+    broker.kill_if_running();
+    image.remount();
+    broker.launch();
+    assert_holds(&broker, &kept);
+    broker.stop(LIMIT);
+}

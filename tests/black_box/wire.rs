@@ -1,0 +1,9 @@
+//! What no proper client sends: spoiled frames, requests and batches, and connections that never finish.
+//!
+//! Invariants: whatever comes in, the broker answers with an error or closes that connection, serves everybody else, and takes no
+//! memory that the sender has not filled.
+
+mod batches;
+mod connections;
+mod order;
+mod requests;
