@@ -14,6 +14,7 @@
 //!            epochs/, checkpoints/           see epoch_journal, checkpoints
 //! ```
 
+pub(crate) mod generations;
 pub mod identity;
 pub mod kafka_id;
 pub mod partitions;

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod data_dir;
 pub mod disk;
+pub mod epoch_journal;
 pub mod epochs;
 pub mod ids;
 pub mod producers;
