@@ -5,6 +5,7 @@
 //! *Not here*: sockets, API keys, replicas, shards, raft. `net` is a stranger.
 
 pub mod batch;
+pub mod checkpoints;
 pub mod data_dir;
 pub mod disk;
 pub mod epoch_journal;
