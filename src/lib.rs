@@ -1,5 +1,6 @@
 //! Chronik: a Kafka-protocol broker for bare-metal Linux.
 
+pub mod config;
 pub mod local;
 pub mod metadata;
 pub mod model;
