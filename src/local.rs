@@ -1,4 +1,5 @@
-//! What tasks of one executor need from each other: an answer, a nudge, a count of who is still at work, a budget of bytes.
+//! What tasks of one executor need from each other: an answer, a nudge, a count of who is still at work, a budget of bytes,
+//! a bounded queue.
 //!
 //! *Which core*: any; nothing here is `Send`.
 //! *Invariants*: wake-ups go in the order of waiting, so a simulated run repeats itself.
@@ -8,8 +9,10 @@ mod budget;
 mod gate;
 mod notify;
 mod oneshot;
+mod queue;
 
 pub use budget::{Budget, Permit};
 pub use gate::{Gate, Pass};
 pub use notify::Notify;
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use queue::Queue;

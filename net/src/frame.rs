@@ -10,8 +10,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::stream::ReadHalf;
 
-/// Bytes asked of the socket at once while frames are small.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes asked of the socket at once, at first: what an idle connection holds.
+const READ_BYTES_MIN: usize = 4 << 10;
+/// Bytes asked of the socket at once, at most, but for a body that is known to be larger.
+const READ_BYTES_MAX: usize = 64 << 10;
 
 /// Why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +39,19 @@ pub struct FrameReader {
     stream: ReadHalf,
     buffer: BytesMut,
     frame_bytes_max: usize,
+    /// Bytes asked of the socket at once: doubles whenever that many came.
+    read_bytes: usize,
 }
 
 impl FrameReader {
     /// Reads frames of at most `frame_bytes_max` bytes from `stream`.
     pub fn new(stream: ReadHalf, frame_bytes_max: usize) -> FrameReader {
-        FrameReader { stream, buffer: BytesMut::new(), frame_bytes_max }
+        FrameReader { stream, buffer: BytesMut::new(), frame_bytes_max, read_bytes: READ_BYTES_MIN }
     }
 
     /// The next frame's length; `None`: the peer closed the stream between frames.
     pub async fn next_length(&mut self) -> Result<Option<usize>, FrameError> {
-        if self.buffer.is_empty() && self.fill(READ_BYTES).await? == 0 {
+        if self.buffer.is_empty() && self.fill(0).await? == 0 {
             return Ok(None);
         }
         self.fill_to(4).await?;
@@ -65,7 +69,8 @@ impl FrameReader {
         Ok(&self.buffer[..bytes])
     }
 
-    /// The body whose length was read.
+    /// The body whose length was read. Takes memory for all of it, so have its bytes granted before; the caller bounds how
+    /// long a peer may take to send it. A body that came in one read is not copied.
     pub async fn body(&mut self, bytes: usize) -> Result<Bytes, FrameError> {
         self.fill_to(bytes).await?;
         Ok(self.buffer.split_to(bytes).freeze())
@@ -78,17 +83,28 @@ impl FrameReader {
 
     async fn fill_to(&mut self, bytes: usize) -> Result<(), FrameError> {
         while self.buffer.len() < bytes {
-            let missing = bytes - self.buffer.len();
-            if self.fill(missing.max(READ_BYTES)).await? == 0 {
+            if self.fill(bytes - self.buffer.len()).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
         }
         Ok(())
     }
 
-    async fn fill(&mut self, at_most: usize) -> Result<usize, FrameError> {
-        // A large body grows with what really arrives: half a request holds no more memory than was sent, twice over.
-        self.buffer.reserve(at_most.min(self.buffer.len().max(READ_BYTES)));
-        Ok(self.stream.read_buf(&mut self.buffer).await?)
+    /// Reads once, with room for `missing` bytes at least.
+    async fn fill(&mut self, missing: usize) -> Result<usize, FrameError> {
+        let spare = self.buffer.capacity() - self.buffer.len();
+        // Less room than usual is still worth a read; none is not, nor is a body in many pieces.
+        if spare < missing.max(self.read_bytes / 4) {
+            self.buffer.reserve(missing.max(self.read_bytes));
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let bytes = self.stream.read_buf(&mut self.buffer).await?;
+        if bytes == room && room >= self.read_bytes {
+            self.read_bytes = (2 * self.read_bytes).min(READ_BYTES_MAX);
+        }
+        Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

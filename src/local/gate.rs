@@ -47,3 +47,24 @@ impl Drop for Pass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn a_stop_waits_for_the_last_pass_only() {
+        let gate = Gate::default();
+        block_on(gate.emptied());
+        let (first, second) = (gate.enter(), gate.enter());
+        let mut emptied = Box::pin(gate.emptied());
+        assert!(block_on(poll_once(&mut emptied)).is_none());
+        drop(first);
+        assert!(block_on(poll_once(&mut emptied)).is_none());
+        drop(second);
+        block_on(emptied);
+        assert_eq!(gate.inside(), 0);
+    }
+}
