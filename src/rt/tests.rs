@@ -127,10 +127,18 @@ fn a_busy_executor_never_stalls_for_long() {
     assert!(longest < Duration::from_secs(2), "stalled for {longest:?}");
 }
 
-/// Runs the test `name` of this binary alone in a child process, as the case of a test that ends its process.
-fn child(name: &str) -> Command {
+/// Names the case that a child process is to run.
+const CASE: &str = "CHRONIK_TEST_CASE";
+
+/// The case that this process is to run, if it is such a child.
+fn case() -> Option<String> {
+    std::env::var(CASE).ok()
+}
+
+/// The test `name` again, in a child process that runs only it, as `case`.
+fn child(name: &str, case: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("we run from a file"));
-    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads", "1"]);
+    command.args(["--exact", name, "--nocapture", "--test-threads", "1"]).env(CASE, case);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // The harness's own threads must not take the signals either, as in a broker, whose main thread blocks them first.
     // SAFETY: only signal masks are touched between fork and exec.
@@ -143,9 +151,7 @@ fn child(name: &str) -> Command {
     command
 }
 
-#[test]
-#[ignore = "ends its process: run by the test below"]
-fn case_a_task_panics() {
+fn panics_in_a_task() {
     let main = main_of(|rt| async move {
         rt.spawn(async { panic!("the ladder is broken") });
         rt.sleep(Duration::from_secs(60)).await;
@@ -153,30 +159,32 @@ fn case_a_task_panics() {
     start(vec![spec("shard-7", main)], &Options::default()).expect("io_uring works here").join();
 }
 
-#[test]
-#[ignore = "ends its process: run by the test below"]
-fn case_handed_off_work_panics() {
+fn panics_in_handed_off_work() {
     let main = main_of(|rt| async move { rt.unblock(|| panic!("cannot decompress")).await });
     start(vec![spec("shard-8", main)], &Options::default()).expect("io_uring works here").join();
 }
 
 #[test]
 fn a_panic_on_an_executor_ends_the_process_with_its_name() {
+    match case().as_deref() {
+        Some("task") => return panics_in_a_task(),
+        Some("handed off") => return panics_in_handed_off_work(),
+        _ => {}
+    }
     let cases = [
-        ("rt::tests::case_a_task_panics", "executor shard-7 panicked", "the ladder is broken"),
-        ("rt::tests::case_handed_off_work_panics", "executor shard-8 panicked", "cannot decompress"),
+        ("task", "executor shard-7 panicked", "the ladder is broken"),
+        ("handed off", "executor shard-8 panicked", "cannot decompress"),
     ];
     for (case, name, reason) in cases {
-        let output = child(case).output().expect("the child starts");
+        let output = child("rt::tests::a_panic_on_an_executor_ends_the_process_with_its_name", case).output();
+        let output = output.expect("the child starts");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(101), "{text}");
         assert!(text.contains(name) && text.contains(reason), "{text}");
     }
 }
 
-#[test]
-#[ignore = "waits for a signal: run by the test below"]
-fn case_waits_for_a_signal() {
+fn waits_for_a_signal() {
     block_stop_signals();
     let (stop, flag) = stop_pair();
     let main = main_of(move |_| async move {
@@ -194,8 +202,12 @@ fn case_waits_for_a_signal() {
 #[test]
 fn a_stop_signal_reaches_the_main_thread_only() {
     use std::io::{BufRead, BufReader, Read};
+    if case().is_some() {
+        return waits_for_a_signal();
+    }
     for (signal, name) in [(libc::SIGTERM, "Terminate"), (libc::SIGINT, "Interrupt")] {
-        let mut child = child("rt::tests::case_waits_for_a_signal").spawn().expect("the child starts");
+        let child = child("rt::tests::a_stop_signal_reaches_the_main_thread_only", "wait").spawn();
+        let mut child = child.expect("the child starts");
         let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         while !line.contains("ready") {
