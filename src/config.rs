@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::rt::Options;
 use broker::{BrokerConfig, Known};
 use process::{Derived, Machine, ProcessConfig, ProcessSettings};
 
@@ -154,6 +155,11 @@ impl Config {
         layers.put(variables);
         layers.put(sources.flags.clone());
         layers.finish(machine)
+    }
+
+    /// How executors run.
+    pub fn executor_options(&self) -> Options {
+        Options { spin_before_park: self.process.spin_before_park, ..Options::default() }
     }
 
     /// The value of a setting that the operator gave; none if it is a default.

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod local;
 pub mod metadata;
+pub mod metrics;
 pub mod model;
 pub mod partition;
 pub mod rt;

@@ -7,6 +7,8 @@
 
 mod refused;
 
+use std::time::Duration;
+
 use super::setting::{Setting, settings};
 use super::suggest;
 use super::value::{Kind, Value, at_least, between};
@@ -81,6 +83,16 @@ impl BrokerConfig {
     /// `log.roll.ms`, else hours, in ms.
     pub fn roll_ms(&self) -> i64 {
         self.log_roll_ms.unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
+    }
+
+    /// `connections.max.idle.ms`; none: never.
+    pub fn connections_idle_max(&self) -> Option<Duration> {
+        u64::try_from(self.connections_max_idle_ms).ok().map(Duration::from_millis)
+    }
+
+    /// `queued.max.request.bytes`; none: the broker's own bound.
+    pub fn queued_request_bytes_max(&self) -> Option<u64> {
+        u64::try_from(self.queued_max_request_bytes).ok()
     }
 }
 
