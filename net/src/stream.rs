@@ -192,10 +192,11 @@ pub fn run_on_ring<T>(future: impl Future<Output = T>) -> T {
     result
 }
 
-/// Runs a task beside the one that calls, on [`run_on_ring`]'s executor: for this crate's tests and examples only.
+/// Runs a task beside the one that calls, on [`run_on_ring`]'s executor, and resolves when it has ended: for this crate's
+/// tests and examples only.
 #[doc(hidden)]
-pub fn spawn_on_ring(task: impl Future<Output = ()> + 'static) {
-    ring::spawn_local(task).detach();
+pub fn spawn_on_ring(task: impl Future<Output = ()> + 'static) -> impl Future<Output = Option<()>> {
+    ring::spawn_local(task).detach()
 }
 
 #[cfg(test)]

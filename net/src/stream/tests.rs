@@ -57,7 +57,7 @@ fn one_task_reads_while_another_writes_the_same_connection() {
         let ((mut read, mut write), (mut peer_read, mut peer_write)) = pair().await;
         let done = Rc::new(Cell::new(false));
         let seen = done.clone();
-        spawn_on_ring(async move {
+        let _task = spawn_on_ring(async move {
             let buffer = read_exactly(&mut read, 5).await;
             assert_eq!(&buffer[..], b"reply");
             seen.set(true);
@@ -78,7 +78,7 @@ fn shutdown_ends_the_other_halfs_pending_read_at_once() {
         let ((mut read, write), (mut peer_read, _peer_write)) = pair().await;
         let ended = Rc::new(Cell::new(None));
         let seen = ended.clone();
-        spawn_on_ring(async move {
+        let _task = spawn_on_ring(async move {
             let mut buffer = BytesMut::with_capacity(16);
             seen.set(Some(read.read_buf(&mut buffer).await.expect("a clean end")));
         });
