@@ -6,9 +6,12 @@
 
 mod ci;
 mod command;
+mod peer;
+mod results;
 mod search;
 mod tidy;
 mod tools;
+mod versus;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +38,8 @@ enum Task {
     Fuzz(search::FuzzOptions),
     /// Kills a loaded broker with SIGKILL again and again, and audits what it had acknowledged.
     Crash(search::CrashOptions),
+    /// Apache Kafka and this broker under the same load, in turns: the ratios.
+    Versus(versus::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -45,6 +50,7 @@ fn main() -> std::process::ExitCode {
         Task::Sim(options) => search::sim(&options),
         Task::Fuzz(options) => search::fuzz(&options),
         Task::Crash(options) => search::crash(&options),
+        Task::Versus(options) => versus::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

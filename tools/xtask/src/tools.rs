@@ -12,6 +12,7 @@ mod python;
 use anyhow::Result;
 
 pub use debian::{Need, ensure_packages};
+pub use kafka::{install as install_kafka, jars as kafka_jars};
 
 /// Everything that the gate needs.
 pub fn install_all() -> Result<()> {

@@ -23,7 +23,7 @@ appender.s.layout.pattern=%d %p %c{1} %m%n
 ";
 
 /// The folder with the jars and `log4j2.properties`.
-fn jars() -> PathBuf {
+pub fn jars() -> PathBuf {
     workspace::target().join("kafka-tools")
 }
 
