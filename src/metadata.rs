@@ -13,6 +13,8 @@
 pub mod change;
 pub mod controller;
 pub mod image;
+pub mod node;
 pub mod publish;
+pub mod raft_log;
 pub mod request;
 pub mod wait;

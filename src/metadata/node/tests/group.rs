@@ -1,0 +1,271 @@
+//! Three nodes, whose messages a test carries.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use raft::eraftpb::Message;
+use storage::disk::{Disk, SimDisk, SimDiskOptions};
+use uuid::Uuid;
+
+use super::world::{content, create, created, dir, registration, rules};
+use crate::metadata::image::{Image, Voter};
+use crate::metadata::node::{Node, NodeOptions, initial_voter};
+use crate::metadata::raft_log::Identity;
+use crate::metadata::request::{Reply, Request, SubmitError};
+use crate::model::BrokerId;
+use crate::rt::Rt;
+use crate::rt::sim::{SimExecutor, SimRuntime};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+struct Member {
+    executor: SimExecutor,
+    rt: Rt,
+    disk: SimDisk,
+    node: Option<Rc<Node>>,
+    cut_off: bool,
+}
+
+struct Group {
+    runtime: SimRuntime,
+    members: Vec<Member>,
+    wire: Rc<RefCell<VecDeque<Message>>>,
+    snapshot_entries: u64,
+}
+
+fn voters() -> Vec<Voter> {
+    (0..3).map(|id| initial_voter(BrokerId(id), Uuid::from_u64_pair(9, id as u64))).collect()
+}
+
+impl Group {
+    fn new(seed: u64, snapshot_entries: u64) -> Group {
+        let runtime = SimRuntime::new(seed);
+        let members = (0..3)
+            .map(|n| {
+                let (executor, rt) = runtime.new_executor("metadata");
+                let disk = SimDisk::new(seed + n, SimDiskOptions::default());
+                Member { executor, rt, disk, node: None, cut_off: false }
+            })
+            .collect();
+        let mut group = Group { runtime, members, wire: Rc::default(), snapshot_entries };
+        (0..3).for_each(|member| group.start(member));
+        group
+    }
+
+    fn start(&mut self, member: usize) {
+        let voter = voters()[member];
+        let identity =
+            Identity { cluster_id: "cluster".into(), node_id: voter.node_id, directory_id: voter.directory_id };
+        let options = NodeOptions {
+            initial_voters: Some(voters()),
+            snapshot_entries: self.snapshot_entries,
+            ..NodeOptions::standalone(identity, rules())
+        };
+        let (rt, disk) = (self.members[member].rt.clone(), Disk::Sim(self.members[member].disk.clone()));
+        let opening = self.spawn(member, async move { Node::open(rt, disk, dir(), options).await.unwrap() });
+        self.run_until(|_| opening.borrow().is_some());
+        let node = opening.borrow_mut().take().unwrap();
+        self.members[member].node = Some(node.clone());
+        let wire = self.wire.clone();
+        self.members[member].rt.spawn(async move {
+            while let Some(message) = node.next_message().await {
+                wire.borrow_mut().push_back(message);
+            }
+        });
+    }
+
+    fn kill(&mut self, member: usize) {
+        let killed = &mut self.members[member];
+        killed.disk.crash(member as u64);
+        self.runtime.kill_executor(killed.executor);
+        killed.node = None;
+        (killed.executor, killed.rt) = self.runtime.new_executor("metadata");
+    }
+
+    fn spawn<T: 'static>(&self, member: usize, future: impl Future<Output = T> + 'static) -> Rc<RefCell<Option<T>>> {
+        let result = Rc::new(RefCell::new(None));
+        let place = result.clone();
+        self.members[member].rt.spawn(async move {
+            let value = future.await;
+            place.borrow_mut().replace(value);
+        });
+        result
+    }
+
+    fn step(&self) {
+        self.runtime.run_ready();
+        let messages: Vec<Message> = self.wire.borrow_mut().drain(..).collect();
+        let delivered = !messages.is_empty();
+        for message in messages {
+            let (from, to) = (&self.members[message.from as usize - 1], &self.members[message.to as usize - 1]);
+            if let Some(node) = to.node.as_ref().filter(|_| !from.cut_off && !to.cut_off) {
+                node.receive(message);
+            }
+        }
+        if !delivered {
+            let disks = self.members.iter().filter_map(|member| member.disk.next_due());
+            let due_ns = self.runtime.next_due().into_iter().chain(disks).min().expect("ticks never end");
+            self.members.iter().for_each(|member| member.disk.run_due(due_ns));
+            self.runtime.run_due(due_ns);
+        }
+    }
+
+    fn run_until(&self, reached: impl Fn(&Group) -> bool) {
+        let end_ns = self.runtime.now_ns() + 20 * SECOND_NS;
+        while !reached(self) {
+            assert!(self.runtime.now_ns() < end_ns, "it does not come to that");
+            self.step();
+        }
+    }
+
+    fn image(&self, member: usize) -> std::sync::Arc<Image> {
+        self.members[member].node.as_ref().unwrap().image()
+    }
+
+    fn controller(&self) -> Option<usize> {
+        let leads =
+            |member: &Member| !member.cut_off && member.node.as_ref().is_some_and(|node| node.stats().am_controller);
+        self.members.iter().position(leads)
+    }
+
+    fn elect(&self) -> usize {
+        self.run_until(|group| group.controller().is_some());
+        self.controller().unwrap()
+    }
+
+    fn submit(&self, member: usize, request: Request) -> Result<Reply, SubmitError> {
+        let node = self.members[member].node.clone().unwrap();
+        let call = self.spawn(member, async move { node.submit(request).await });
+        self.run_until(|_| call.borrow().is_some());
+        call.take().unwrap()
+    }
+
+    fn all_alike(&self) -> bool {
+        let live: Vec<usize> = (0..3).filter(|member| self.members[*member].node.is_some()).collect();
+        live.windows(2).all(|pair| {
+            let (a, b) = (self.image(pair[0]), self.image(pair[1]));
+            a.version() == b.version() && content(&a) == content(&b)
+        })
+    }
+}
+
+/// Lesson 59, as far as it goes here: whoever is not the controller says who is, and decides nothing.
+#[test]
+fn three_nodes_elect_one_and_apply_the_same() {
+    let group = Group::new(1, 1_000);
+    let leader = group.elect();
+    assert!(group.runtime.now_ns() < 3 * SECOND_NS, "elected after {} ns", group.runtime.now_ns());
+    for id in 0..3 {
+        group.submit(leader, registration(id)).unwrap();
+    }
+    let reply = group.submit(leader, create((0..40).map(|n| format!("t{n}")))).unwrap();
+    assert_eq!(created(&reply), Ok(()));
+    group.run_until(Group::all_alike);
+    let follower = (leader + 1) % 3;
+    assert_eq!(group.image(follower).topic_count(), 40);
+    let refused = group.submit(follower, create(["u".to_owned()]));
+    assert_eq!(refused, Err(SubmitError::NotController { controller: Some(BrokerId(leader as i32)) }));
+}
+
+#[test]
+fn a_dead_controller_is_replaced_and_comes_back_as_a_follower() {
+    for seed in 0..10 {
+        let mut group = Group::new(seed, 1_000);
+        let leader = group.elect();
+        group.submit(leader, registration(0)).unwrap();
+        assert_eq!(created(&group.submit(leader, create(["before".to_owned()])).unwrap()), Ok(()));
+        group.kill(leader);
+        let begun = group.runtime.now_ns();
+        let next = group.elect();
+        assert!(group.runtime.now_ns() - begun < 3 * SECOND_NS, "seed {seed}");
+        assert!(group.image(next).topic_by_name("before").is_some(), "seed {seed}");
+        assert_eq!(created(&group.submit(next, create(["after".to_owned()])).unwrap()), Ok(()));
+        group.start(leader);
+        group.run_until(Group::all_alike);
+        assert_eq!(group.image(leader).topic_count(), 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_controller_that_is_cut_off_answers_nothing_it_could_not_commit() {
+    let mut group = Group::new(21, 1_000);
+    let leader = group.elect();
+    group.submit(leader, registration(0)).unwrap();
+    group.members[leader].cut_off = true;
+    let node = group.members[leader].node.clone().unwrap();
+    let lost = group.spawn(leader, async move { node.submit(create(["lost".to_owned()])).await });
+    let next = group.elect();
+    assert_eq!(created(&group.submit(next, create(["kept".to_owned()])).unwrap()), Ok(()));
+    group.members[leader].cut_off = false;
+    group.run_until(|_| lost.borrow().is_some());
+    assert_eq!(lost.borrow_mut().take().unwrap(), Err(SubmitError::Unknown));
+    group.run_until(Group::all_alike);
+    assert!(group.image(leader).topic_by_name("lost").is_none() && group.image(leader).topic_by_name("kept").is_some());
+}
+
+/// Lesson 48, and design 7: a follower whose entries were compacted away gets the snapshot, then what came after it.
+#[test]
+fn a_node_that_is_far_behind_gets_a_snapshot() {
+    let mut group = Group::new(31, 10);
+    let leader = group.elect();
+    group.submit(leader, registration(0)).unwrap();
+    let behind = (leader + 1) % 3;
+    group.kill(behind);
+    // Beyond what the leader keeps of applied entries in memory.
+    for n in 0..60 {
+        let big = crate::metadata::controller::NewTopic {
+            name: format!("t{n}"),
+            partitions: -1,
+            replication_factor: -1,
+            configs: vec![("c".into(), Some("v".repeat(200_000)))],
+            ..Default::default()
+        };
+        let request = Request::CreateTopics { topics: vec![big], validate_only: false };
+        assert_eq!(created(&group.submit(leader, request).unwrap()), Ok(()));
+    }
+    group.start(behind);
+    group.run_until(Group::all_alike);
+    assert_eq!(group.image(behind).topic_count(), 60);
+    // What it installed is there after a restart.
+    group.kill(behind);
+    group.start(behind);
+    assert!(group.image(behind).topic_count() >= 40);
+    group.run_until(Group::all_alike);
+}
+
+#[test]
+fn a_power_cut_of_all_three_loses_nothing() {
+    let mut group = Group::new(41, 20);
+    let leader = group.elect();
+    group.submit(leader, registration(0)).unwrap();
+    for n in 0..50 {
+        assert_eq!(created(&group.submit(leader, create([format!("t{n}")])).unwrap()), Ok(()));
+    }
+    (0..3).for_each(|member| group.kill(member));
+    [2, 0, 1].into_iter().for_each(|member| group.start(member));
+    let leader = group.elect();
+    group.run_until(Group::all_alike);
+    assert_eq!(group.image(leader).topic_count(), 50);
+}
+
+/// Lesson 45.
+#[test]
+fn a_disk_that_stalls_for_a_second_starts_no_election() {
+    for stalled in 0..3 {
+        let group = Group::new(51, 1_000);
+        let leader = group.elect();
+        group.submit(leader, registration(0)).unwrap();
+        let terms =
+            || group.members.iter().map(|member| member.node.as_ref().unwrap().stats().term).collect::<Vec<_>>();
+        group.run_until(Group::all_alike);
+        let before = terms();
+        let until_ns = group.runtime.now_ns() + SECOND_NS;
+        group.members[stalled].disk.stall_until(until_ns);
+        let reply = group.submit(leader, create(["meanwhile".to_owned()])).unwrap();
+        assert_eq!(created(&reply), Ok(()));
+        group.run_until(|group| group.runtime.now_ns() > until_ns + SECOND_NS);
+        assert_eq!((terms(), group.controller()), (before, Some(leader)));
+        assert!(group.all_alike());
+    }
+}
