@@ -11,6 +11,7 @@ pub mod broker;
 mod file;
 mod print;
 pub mod process;
+pub mod reference;
 mod setting;
 mod suggest;
 pub mod topic;
@@ -280,7 +281,11 @@ fn read_variables(variables: &[(String, String)]) -> (Vec<Given>, Vec<ConfigErro
         if let Some(name) = known.get(variable) {
             given.push(Given { name: (*name).into(), text: text.clone(), origin });
         } else {
-            let hint = suggest::hint(variable, known.keys().map(String::as_str).chain([CONFIG_VARIABLE]));
+            // By what follows the prefix: with it, everything would look alike.
+            let tail = |variable: &str| variable.trim_start_matches(VARIABLE_PREFIX).to_owned();
+            let tails: Vec<String> = known.keys().map(|known| tail(known)).chain([tail(CONFIG_VARIABLE)]).collect();
+            let meant = suggest::nearest(&tail(variable), tails.iter().map(String::as_str));
+            let hint = meant.map_or_else(String::new, |tail| format!("; did you mean {VARIABLE_PREFIX}{tail}?"));
             unknown.push(ConfigError::Invalid { origin, why: format!("there is no such variable{hint}") });
         }
     }

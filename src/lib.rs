@@ -1,5 +1,7 @@
 //! Chronik: a Kafka-protocol broker for bare-metal Linux.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod local;
 pub mod metadata;
@@ -7,3 +9,4 @@ pub mod metrics;
 pub mod model;
 pub mod partition;
 pub mod rt;
+pub mod server;

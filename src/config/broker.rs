@@ -140,6 +140,11 @@ pub fn refused() -> impl Iterator<Item = (&'static str, &'static str)> {
     refused::GROUPS.iter().flat_map(|(why, names)| names.iter().map(|name| (*name, *why)))
 }
 
+/// The same, by reason.
+pub fn refused_groups() -> &'static [(&'static str, &'static [&'static str])] {
+    refused::GROUPS
+}
+
 /// The row of a setting that acts.
 pub fn setting(name: &str) -> Option<&'static Setting> {
     BrokerConfig::TABLE.iter().find(|setting| setting.name == name)

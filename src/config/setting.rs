@@ -10,6 +10,8 @@ use super::value::{Kind, Value};
 pub struct Setting {
     /// Its name in the file; flags and variables are made of it.
     pub name: &'static str,
+    /// The flag that switches it off, if it is one that is on or off.
+    pub off: &'static str,
     /// What it takes.
     pub kind: Kind,
     /// The default, as it would be written; `None`: not set.
@@ -98,6 +100,7 @@ macro_rules! settings {
             pub const TABLE: &'static [$crate::config::setting::Setting] = &[
                 $( $crate::config::setting::Setting {
                     name: $name,
+                    off: concat!("no-", $name),
                     kind: $kind,
                     default: $default,
                     doc: concat!($($doc),+),

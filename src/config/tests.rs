@@ -68,6 +68,7 @@ fn an_unknown_variable_is_refused_with_the_nearest() {
         refused("", &[("CHRONIK_CONIFG", "x")], &[]),
         "environment CHRONIK_CONIFG: there is no such variable; did you mean CHRONIK_CONFIG?"
     );
+    assert_eq!(refused("", &[("CHRONIK_FOO", "x")], &[]), "environment CHRONIK_FOO: there is no such variable");
     load("", &[("CHRONIK_CONFIG", "/etc/chronik.toml")], &[]);
 }
 

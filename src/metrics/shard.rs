@@ -28,6 +28,8 @@ metric_set! {
         produce_records: Counter = "chronik_produce_records_total";
         /// Bytes of record batches appended for producers.
         produce_bytes: Counter = "chronik_produce_bytes_total";
+        /// Records sent to consumers, counted by their offsets.
+        fetch_records: Counter = "chronik_fetch_records_total";
         /// Bytes of record batches sent to consumers.
         fetch_bytes: Counter = "chronik_fetch_bytes_total";
         /// A produce, from its arrival at the partitions' shard until it is answered there.
@@ -116,7 +118,8 @@ impl ShardMetrics {
     }
 
     /// Batches were read for a consumer.
-    pub fn fetched(&self, bytes: usize) {
+    pub fn fetched(&self, records: u64, bytes: usize) {
+        self.fetch_records.add(records);
         self.fetch_bytes.add(bytes as u64);
     }
 

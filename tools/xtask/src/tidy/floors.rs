@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("server", 6),
     ("connection", 6),
     ("admin", 6),
+    ("cli", 6),
     ("api", 5),
     ("shard", 4),
     ("metadata", 4),
