@@ -4,11 +4,14 @@
 //! Not here: anything the broker needs. Nothing in this package is a dependency of the product.
 //! Why: it depends on no C library and builds in seconds, because it is what installs everything else's prerequisites.
 
+mod bench;
+mod chronik_bench;
 mod ci;
 mod command;
 mod peer;
 mod results;
 mod search;
+mod statistics;
 mod tidy;
 mod tools;
 mod versus;
@@ -40,6 +43,8 @@ enum Task {
     Crash(search::CrashOptions),
     /// Apache Kafka and this broker under the same load, in turns: the ratios.
     Versus(versus::Options),
+    /// A named measurement of this broker, kept in bench-results/.
+    Bench(bench::Options),
 }
 
 fn main() -> std::process::ExitCode {
@@ -51,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Task::Fuzz(options) => search::fuzz(&options),
         Task::Crash(options) => search::crash(&options),
         Task::Versus(options) => versus::run(&options),
+        Task::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -25,6 +25,9 @@ pub struct Peer {
     /// What it is called in tables.
     pub name: &'static str,
     port: u16,
+    /// How it is started.
+    command: Command,
+    is_ready: fn(u16) -> bool,
     child: Child,
     home: PathBuf,
 }
@@ -64,15 +67,48 @@ impl Peer {
             });
         }
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
-        let mut peer = Self { name, port, child, home };
-        let deadline = Instant::now() + START_LIMIT;
-        while !is_ready(port) {
-            if peer.child.try_wait()?.is_some() || Instant::now() > deadline {
-                bail!("{name} did not start:\n{}", fs::read_to_string(&log_path).unwrap_or_default());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let mut peer = Self { name, port, command, is_ready, child, home };
+        peer.await_ready()?;
         Ok(peer)
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !(self.is_ready)(self.port) {
+            if self.child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!(
+                    "{} did not start:\n{}",
+                    self.name,
+                    fs::read_to_string(self.home.join("log")).unwrap_or_default()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Stops it and starts it again on the same data; how long it then took until it was ready.
+    pub fn restart(&mut self) -> Result<Duration> {
+        self.stop();
+        let started = Instant::now();
+        self.child = self.command.spawn().with_context(|| format!("starting {} again", self.name))?;
+        self.await_ready()?;
+        Ok(started.elapsed())
+    }
+
+    /// SIGTERM, and SIGKILL for what has not ended by then.
+    fn stop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // SAFETY: plain system call on our own child, which has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+        let deadline = Instant::now() + STOP_LIMIT;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // An error says that it has ended by itself.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
     }
 
     /// `host:port` for clients.
@@ -99,17 +135,8 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            // SAFETY: plain system call on our own child, which has not been waited for.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
-        }
-        let deadline = Instant::now() + STOP_LIMIT;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        // Whether it has ended or not: nothing is left of it, and a folder that stays is emptied by the next run.
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
+        self.stop();
+        // A folder that stays is emptied by the next run.
         let _left = fs::remove_dir_all(&self.home);
     }
 }

@@ -5,12 +5,10 @@
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Options;
-use crate::command::{command, output};
+use crate::chronik_bench;
 use crate::peer::tool;
-use crate::workspace;
 
 /// Unmeasured seconds at the start of a turn that runs for a time.
 const RAMP_SECONDS: u64 = 2;
@@ -135,29 +133,17 @@ fn summary(line: &str) -> Option<Outcome> {
     })
 }
 
-/// chronik-bench with these arguments, from its line of JSON.
+/// chronik-bench with these arguments.
 fn bench(options: &Options, bootstrap: &str, topic: &str, arguments: &[&str]) -> Result<Outcome> {
     let (size, partitions) = (options.size.to_string(), options.partitions.to_string());
-    let mut bench = command(&workspace::release_binary("chronik-bench").display().to_string(), arguments);
-    bench.args(["--bootstrap-servers", bootstrap, "--topic", topic, "--partitions", &partitions]);
-    bench.args(["--message-size", &size, "--quiet", "--json", "-"]);
-    let said = output(&mut bench)?;
-    let line =
-        said.lines().rfind(|line| line.starts_with('{')).with_context(|| format!("no line of JSON in\n{said}"))?;
-    let value: Value = serde_json::from_str(line)?;
-    let figure = |name: &str| find(&value, name).and_then(Value::as_f64);
-    ensure!(figure("failed") == Some(0.0), "records failed: {line}");
+    let common = ["--topic", topic, "--partitions", &partitions, "--message-size", &size];
+    let figures = chronik_bench::run(bootstrap, &[&common, arguments].concat())?;
     Ok(Outcome {
-        msgs_per_s: figure("msgs_per_s").with_context(|| format!("no msgs_per_s in {line}"))?,
-        p50_ms: figure("p50_ms"),
-        p99_ms: figure("p99_ms"),
-        records: figure("messages").with_context(|| format!("no messages in {line}"))?,
+        msgs_per_s: figures.number("msgs_per_s")?,
+        p50_ms: figures.maybe("p50_ms"),
+        p99_ms: figures.maybe("p99_ms"),
+        records: figures.number("messages")?,
     })
-}
-
-/// The field of that name, at the top or one object below.
-fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    value.get(name).or_else(|| value.as_object()?.values().find_map(|inner| inner.get(name)))
 }
 
 #[cfg(test)]
@@ -172,13 +158,5 @@ mod tests {
         assert_eq!((outcome.records, outcome.msgs_per_s), (500_000.0, 77_041.6));
         assert_eq!((outcome.p50_ms, outcome.p99_ms), (Some(5.0), Some(99.0)));
         assert!(summary("nothing").is_none());
-    }
-
-    #[test]
-    fn a_figure_is_found_at_the_top_or_one_below() {
-        let value: Value = serde_json::from_str(r#"{"a": 1, "figures": {"b": 2}}"#).expect("valid");
-        assert_eq!(find(&value, "a").and_then(Value::as_f64), Some(1.0));
-        assert_eq!(find(&value, "b").and_then(Value::as_f64), Some(2.0));
-        assert!(find(&value, "c").is_none());
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::statistics::median;
+
 /// What one turn gave. `None` where the load does not tell.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Row {
@@ -79,14 +81,6 @@ pub fn of(first: &[Row], second: &[Row]) -> Vec<Ratio> {
     names.into_iter().enumerate().filter_map(ratio).collect()
 }
 
-/// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[middle - 1], upper) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,11 +96,5 @@ mod tests {
         assert_eq!(ratios.len(), 1);
         assert_eq!((ratios[0].ratio, ratios[0].min, ratios[0].max), (5.0, 5.0, 6.0));
         assert_eq!((ratios[0].first, ratios[0].second), (90.0, 450.0));
-    }
-
-    #[test]
-    fn the_median_of_an_even_count_lies_in_the_middle() {
-        assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), Some(2.5));
-        assert_eq!(median(vec![]), None);
     }
 }
