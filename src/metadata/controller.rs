@@ -8,7 +8,7 @@
 //! Source: Kafka 4.1, `ReplicationControlManager`, `ConfigurationControlManager`, `ControllerApis`.
 
 use crate::metadata::change::{Action, Change};
-use crate::metadata::image::Image;
+use crate::metadata::image::{Configs, Image};
 
 mod brokers;
 mod configs;
@@ -41,6 +41,8 @@ pub struct Rules {
     pub replication_factor_default: i16,
     /// May a topic have this config with this value? If not, why.
     pub check_topic_config: ConfigCheck,
+    /// May it have all of these together?
+    pub check_topic_configs: fn(&Configs) -> Result<(), String>,
     /// May a broker's dynamic configs have it?
     pub check_broker_config: ConfigCheck,
     /// The default of a config that is a list; `None` if it is none.

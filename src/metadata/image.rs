@@ -122,6 +122,8 @@ pub struct Image {
     next_producer_id: i64,
     features: Arc<BTreeMap<String, i16>>,
     partition_count: usize,
+    /// Derived, as is the count before it.
+    leader_counts: Arc<BTreeMap<BrokerId, usize>>,
 }
 
 impl Image {
@@ -139,6 +141,7 @@ impl Image {
             next_producer_id: 0,
             features: Arc::default(),
             partition_count: 0,
+            leader_counts: Arc::default(),
         }
     }
 
@@ -191,6 +194,11 @@ impl Image {
     /// How many partitions, over all topics.
     pub fn partition_count(&self) -> usize {
         self.partition_count
+    }
+
+    /// How many partitions each broker leads; none where a broker is not listed.
+    pub fn leader_counts(&self) -> &BTreeMap<BrokerId, usize> {
+        &self.leader_counts
     }
 
     /// A topic by id.

@@ -32,6 +32,7 @@ use super::raft_log::open::{self, Opened};
 use super::raft_log::{Identity, OpenError};
 use super::request::{Reply, Request, SubmitError};
 use super::wait::Signal;
+use crate::metrics::MetadataMetrics;
 use crate::model::{BrokerId, TopicId};
 use crate::rt::Rt;
 
@@ -42,7 +43,7 @@ mod stats;
 mod write;
 
 pub use machine::WAITING_REQUESTS_MAX;
-pub use stats::{COMMIT_LATENCY_BOUNDS_US, NodeStats};
+pub use stats::NodeStats;
 
 use machine::{Machine, Output};
 use stats::Stats;
@@ -53,7 +54,7 @@ pub const TICK: Duration = Duration::from_millis(50);
 const OUTBOX_MESSAGES_MAX: usize = 4096;
 
 /// What a node is opened with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NodeOptions {
     /// Who it is.
     pub identity: Identity,
@@ -65,6 +66,8 @@ pub struct NodeOptions {
     pub snapshot_bytes: u64,
     /// Or by so many entries.
     pub snapshot_entries: u64,
+    /// Where it counts.
+    pub metrics: Arc<MetadataMetrics>,
 }
 
 impl NodeOptions {
@@ -77,6 +80,7 @@ impl NodeOptions {
             rules,
             snapshot_bytes: 64 << 20,
             snapshot_entries: 100_000,
+            metrics: Arc::default(),
         }
     }
 }
@@ -121,8 +125,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node's state in `dir` (an absolute path) and starts its tasks on this executor. A group of one leads at once:
-    /// await [`Node::caught_up`] before relying on the image.
+    /// Opens the node's state in `dir` (an absolute path) and starts its tasks on this executor. A group of one comes back
+    /// leading and caught up; otherwise await [`Node::caught_up`] before relying on the image.
     ///
     /// # Errors
     /// See [`OpenError`]: the state is missing, corrupt, contradictory or somebody else's. Never repaired by itself.
@@ -132,7 +136,9 @@ impl Node {
         let seed = rt.random_u64();
         let machine = Machine::new(voter, options.rules, image, tail, seed)
             .map_err(|error| OpenError::Inconsistent { dir: dir.to_owned(), reason: error.to_string() })?;
-        let ticks = !machine.is_alone();
+        let is_alone = machine.is_alone();
+        let stats = Stats::new(options.metrics.clone());
+        stats.on_image(&machine.image());
         let work = Rc::new(Signal::default());
         let node = Rc::new(Node {
             rt: rt.clone(),
@@ -148,11 +154,14 @@ impl Node {
             running_tasks: Cell::new(2),
             snapshotting: Cell::new(false),
             failure: RefCell::new(None),
-            stats: Stats::default(),
+            stats,
         });
         rt.spawn(node.clone().drive());
         rt.spawn(write::Writer::new(node.clone(), wal, dir, &options).run());
-        if ticks {
+        if is_alone {
+            // It leads after its first flush. If that fails, `failed` says so.
+            node.caught_up().await;
+        } else {
             rt.spawn(node.clone().tick());
         }
         Ok(node)
@@ -265,8 +274,10 @@ impl Node {
         if let Some(fault) = output.fault {
             self.fail(NodeFailure::Apply(fault));
         }
-        self.stats.on_output(&output.committed);
+        self.stats.on_committed(&output.committed);
+        output.led_term.into_iter().for_each(|term| self.stats.on_leader(term));
         if let Some(publication) = output.publication {
+            self.stats.on_image(&publication.image);
             self.publisher.publish(&publication);
         }
         self.send(output.messages);

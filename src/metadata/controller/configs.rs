@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, Rules, duplicates};
+use super::{ConfigCheck, Decision, Rules, duplicates};
 use crate::metadata::change::{Action, ConfigChange, ConfigOwner, ConfigRecord, SetConfigs};
 use crate::metadata::image::{Configs, Image};
 use crate::model::BrokerId;
@@ -112,21 +112,43 @@ fn alter(image: &Image, wish: &ConfigAlteration, rules: &Rules) -> Result<Config
             (ConfigOwner::AllBrokers(true), present, rules.check_broker_config)
         }
     };
-    let mut configs = BTreeMap::new();
-    for operation in &wish.operations {
+    let configs = results(&wish.operations, present, check, rules)?;
+    if let ConfigTarget::Topic(_) = wish.target {
+        let mut together = present.clone();
+        for (name, value) in &configs {
+            match value {
+                Some(value) => _ = together.insert(name.clone(), value.clone()),
+                None => _ = together.remove(name),
+            }
+        }
+        (rules.check_topic_configs)(&together).map_err(AlterConfigsError::InvalidConfig)?;
+    }
+    let record = |(name, value)| ConfigRecord { name, value };
+    Ok(ConfigChange { owner: Some(owner), configs: configs.into_iter().map(record).collect() })
+}
+
+/// What the operations change: each config's new value, or none where it is removed.
+fn results(
+    operations: &[ConfigOperation],
+    present: &Configs,
+    check: ConfigCheck,
+    rules: &Rules,
+) -> Result<BTreeMap<String, Option<String>>, AlterConfigsError> {
+    if !duplicates(operations.iter().map(|operation| &operation.name)).is_empty() {
+        return Err(AlterConfigsError::InvalidRequest("Error due to duplicate config keys".to_owned()));
+    }
+    let mut changed = BTreeMap::new();
+    for operation in operations {
         let before = present.get(&operation.name);
         let after = result(operation, before, rules)?;
         if let Some(value) = &after {
             check(&operation.name, value).map_err(AlterConfigsError::InvalidConfig)?;
         }
-        let changed = (before != after.as_ref()).then_some(after);
-        if configs.insert(&operation.name, changed).is_some() {
-            return Err(AlterConfigsError::InvalidRequest("Error due to duplicate config keys".to_owned()));
+        if before != after.as_ref() {
+            changed.insert(operation.name.clone(), after);
         }
     }
-    let record =
-        |(name, value): (&String, Option<Option<String>>)| Some(ConfigRecord { name: name.clone(), value: value? });
-    Ok(ConfigChange { owner: Some(owner), configs: configs.into_iter().filter_map(record).collect() })
+    Ok(changed)
 }
 
 /// The value after an operation.

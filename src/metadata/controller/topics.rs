@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ConfigCheck, Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, live, names, placement};
+use super::{Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, live, names, placement};
 use crate::metadata::change::{Action, CreateTopics, DeleteTopics, PartitionRecord, TopicRecord};
 use crate::metadata::image::{Configs, Image};
 use crate::model::{BrokerId, TopicId};
@@ -149,7 +149,7 @@ fn check_name(image: &Image, name: &str, taken: &mut BTreeSet<String>) -> Result
 }
 
 fn create_topic(image: &Image, wish: &NewTopic, id: TopicId, rules: &Rules) -> Result<TopicRecord, CreateTopicError> {
-    let configs = check_configs(&wish.configs, rules.check_topic_config)?;
+    let configs = check_configs(&wish.configs, rules)?;
     let partitions = if wish.assignments.is_empty() {
         choose_replicas(image, wish, id, rules)?
     } else {
@@ -158,16 +158,17 @@ fn create_topic(image: &Image, wish: &NewTopic, id: TopicId, rules: &Rules) -> R
     Ok(TopicRecord { id: id.into(), name: wish.name.clone(), partitions, configs })
 }
 
-fn check_configs(configs: &[(String, Option<String>)], check: ConfigCheck) -> Result<Configs, CreateTopicError> {
+fn check_configs(configs: &[(String, Option<String>)], rules: &Rules) -> Result<Configs, CreateTopicError> {
     let mut accepted = BTreeMap::new();
     for (name, value) in configs {
         let Some(value) = value else {
             let text = format!("Null value not supported for topic configs: {name}");
             return Err(CreateTopicError::InvalidConfig(text));
         };
-        check(name, value).map_err(CreateTopicError::InvalidConfig)?;
+        (rules.check_topic_config)(name, value).map_err(CreateTopicError::InvalidConfig)?;
         accepted.insert(name.clone(), value.clone());
     }
+    (rules.check_topic_configs)(&accepted).map_err(CreateTopicError::InvalidConfig)?;
     Ok(accepted)
 }
 

@@ -275,7 +275,7 @@ pub(crate) fn rules() -> Rules {
             "retention.ms" if value.parse::<i64>().is_err() => {
                 Err(format!("Invalid value {value} for configuration {name}: Not a number of type LONG"))
             }
-            "retention.ms" | "cleanup.policy" => Ok(()),
+            "retention.ms" | "cleanup.policy" | "segment.ms" => Ok(()),
             _ => Err(format!("Unknown config name: {name}")),
         }
     }
@@ -283,6 +283,10 @@ pub(crate) fn rules() -> Rules {
         partitions_default: 2,
         replication_factor_default: 1,
         check_topic_config: check,
+        check_topic_configs: |configs| match configs.len() {
+            3.. => Err("more configs than a topic in a transcript may have".to_owned()),
+            _ => Ok(()),
+        },
         check_broker_config: check,
         list_default: |name| (name == "cleanup.policy").then_some("delete"),
     }

@@ -78,7 +78,7 @@ impl Image {
             configs: Arc::new(record.configs.clone()),
             partitions: record.partitions.iter().map(numbered).collect(),
         };
-        self.partition_count += topic.partitions.len();
+        self.count_partitions([], topic.partitions.values().map(|partition| &**partition));
         let id = topic.id;
         if self.names.insert(TopicName(name), id).is_some() {
             return Err(format!("topic {} exists, or one that differs only in '.' and '_'", record.name));
@@ -92,33 +92,33 @@ impl Image {
     fn delete_topic(&mut self, id: TopicId, delta: &mut Delta) -> Result<(), String> {
         let topic = self.topics.remove(&id).ok_or_else(|| format!("no topic {id:?} to delete"))?;
         self.names.remove(&TopicName(topic.name.clone()));
-        self.partition_count -= topic.partitions.len();
+        self.count_partitions(topic.partitions.values().map(|partition| &**partition), []);
         delta.topics_deleted.insert(id, topic);
         Ok(())
     }
 
     fn create_partitions(&mut self, new: &NewPartitions, delta: &mut Delta) -> Result<(), String> {
-        let added = new.partitions.len();
+        let added: Vec<Partition> = new.partitions.iter().map(Partition::from).collect();
+        self.count_partitions([], &added);
         self.change_topic(new.topic_id.into(), |topic| {
             if new.partitions.first().is_some_and(|first| first.partition != topic.partition_count()) {
                 return Err(format!("topic {} has {} partitions already", topic.name, topic.partition_count()));
             }
-            for record in &new.partitions {
-                topic.partitions.insert(record.partition, Arc::new(Partition::from(record)));
+            for (record, partition) in new.partitions.iter().zip(added) {
+                topic.partitions.insert(record.partition, Arc::new(partition));
                 delta.partitions.insert(PartitionId { topic_id: topic.id, partition: record.partition });
             }
             Ok(())
-        })?;
-        self.partition_count += added;
-        Ok(())
+        })
     }
 
     fn change_partition(&mut self, change: &PartitionChange, delta: &mut Delta) -> Result<(), String> {
         let record = &change.partition;
         let id = PartitionId { topic_id: change.topic_id.into(), partition: record.partition };
+        let before = self.partition(id).ok_or_else(|| format!("no partition {id:?}"))?.clone();
+        let after = Partition::from(record);
+        self.count_partitions([&before], [&after]);
         self.change_topic(id.topic_id, |topic| {
-            let before = topic.partition(id.partition).ok_or_else(|| format!("no partition {id:?}"))?;
-            let after = Partition::from(record);
             if after.partition_epoch.0 != before.partition_epoch.0 + 1 || after.leader_epoch < before.leader_epoch {
                 return Err(format!("partition {id:?} goes from {before:?} to {after:?}"));
             }
@@ -138,6 +138,28 @@ impl Image {
         change(&mut topic)?;
         self.topics.insert(id, Arc::new(topic));
         Ok(())
+    }
+
+    /// Keeps the counts: partitions go, others come.
+    fn count_partitions<'a>(
+        &mut self,
+        gone: impl IntoIterator<Item = &'a Partition>,
+        come: impl IntoIterator<Item = &'a Partition>,
+    ) {
+        let counts = Arc::make_mut(&mut self.leader_counts);
+        for partition in come {
+            self.partition_count += 1;
+            if let Some(leader) = partition.leader {
+                *counts.entry(leader).or_default() += 1;
+            }
+        }
+        for partition in gone {
+            self.partition_count -= 1;
+            if let Some(count) = partition.leader.and_then(|leader| counts.get_mut(&leader)) {
+                *count -= 1;
+            }
+        }
+        counts.retain(|_, count| *count > 0);
     }
 
     fn set_configs(&mut self, change: &ConfigChange, delta: &mut Delta) -> Result<(), String> {

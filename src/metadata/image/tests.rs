@@ -101,6 +101,11 @@ proptest! {
         prop_assert_eq!(Delta::between(&Image::empty("cluster", [voter()]), &image).topics_created.len(), image.topic_count());
         let counted: usize = image.topics().map(|topic| topic.partitions.len()).sum();
         prop_assert_eq!(counted, image.partition_count());
+        let mut leaders = BTreeMap::new();
+        for leader in image.topics().flat_map(|topic| topic.partitions.values()).filter_map(|partition| partition.leader) {
+            *leaders.entry(leader).or_insert(0usize) += 1;
+        }
+        prop_assert_eq!(&leaders, image.leader_counts());
         for topic in image.topics() {
             prop_assert_eq!(image.topic_by_name(&topic.name).unwrap().id, topic.id);
             prop_assert!((0..).zip(topic.partitions.iter()).all(|(expected, (partition, _))| expected == *partition));

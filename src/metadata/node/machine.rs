@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use raft::eraftpb::{Message, MessageType};
 use raft::{Config, RawNode, StateRole};
@@ -16,6 +17,7 @@ use raft::{Config, RawNode, StateRole};
 use super::decide::decide;
 use super::logger;
 use super::write::Job;
+use crate::local::{OneshotReceiver, OneshotSender, oneshot};
 use crate::metadata::change::Change;
 use crate::metadata::controller::{Decision, Rules};
 use crate::metadata::image::{Delta, Image, Voter};
@@ -23,7 +25,6 @@ use crate::metadata::publish::Publication;
 use crate::metadata::raft_log::record::LogRecord;
 use crate::metadata::raft_log::tail::{SnapshotImage, Tail};
 use crate::metadata::request::{Reply, Request, SubmitError};
-use crate::metadata::wait::{Answer, Ticket, ticket};
 use crate::model::{BrokerId, TopicId};
 use crate::rt::Monotonic;
 
@@ -61,7 +62,7 @@ struct Waiting {
     /// Until this version is applied and acknowledged.
     version: u64,
     reply: Reply,
-    answer: Answer<Outcome>,
+    answer: OneshotSender<Outcome>,
     submitted: Monotonic,
     /// Did it propose anything, and is that not committed yet?
     in_flight: bool,
@@ -73,8 +74,10 @@ pub(super) struct Output {
     pub(super) messages: Vec<Message>,
     pub(super) jobs: Vec<Job>,
     pub(super) publication: Option<Publication>,
-    /// Of each change that was committed: how long ago it was asked for, in ns.
-    pub(super) committed: Vec<u64>,
+    /// Of each change that was committed: how long ago it was asked for.
+    pub(super) committed: Vec<Duration>,
+    /// The term, where its leader is known.
+    pub(super) led_term: Option<u64>,
     /// A committed entry that cannot be applied.
     pub(super) fault: Option<String>,
 }
@@ -163,7 +166,7 @@ impl Machine {
         request: &Request,
         ids: &[TopicId],
         now: Monotonic,
-    ) -> Result<Ticket<Outcome>, SubmitError> {
+    ) -> Result<OneshotReceiver<Outcome>, SubmitError> {
         self.watch_leadership();
         if self.reign.is_none() {
             return Err(SubmitError::NotController { controller: self.controller_elsewhere() });
@@ -180,7 +183,7 @@ impl Machine {
         if let Some(change) = change {
             self.propose(index, &change)?;
         }
-        let (ticket, answer) = ticket();
+        let (answer, ticket) = oneshot();
         let version = self.proposed.version();
         self.waiting.push_back(Waiting { version, reply: outcome, answer, submitted: now, in_flight });
         Ok(ticket)
@@ -231,7 +234,7 @@ impl Machine {
     /// The node stops: nobody waits any more.
     pub(super) fn refuse_all(&mut self) {
         for waiting in self.waiting.drain(..) {
-            waiting.answer.give(Err(SubmitError::Stopping));
+            waiting.answer.send(Err(SubmitError::Stopping));
         }
         self.reign = None;
     }

@@ -1,27 +1,21 @@
 //! What the node counts.
 //!
-//! *Which core*: counted and read on the metadata executor.
-//! *Not here*: names and text of metrics.
+//! *Which core*: counted on the metadata executor; the shared counters are read elsewhere.
+//! *Not here*: names and text of metrics (`metrics`).
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::machine::Machine;
-
-/// Upper bounds of the commit latency's buckets, in microseconds; one more bucket holds what is above.
-pub const COMMIT_LATENCY_BOUNDS_US: [u64; 14] =
-    [100, 200, 350, 500, 750, 1_000, 2_000, 3_500, 5_000, 10_000, 25_000, 50_000, 250_000, 1_000_000];
+use crate::metadata::image::Image;
+use crate::metrics::MetadataMetrics;
 
 /// Counters since the start, and where the node stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeStats {
     /// Changes committed that were proposed here.
     pub commit_count: u64,
-    /// From request to applied, summed up, in ns.
-    pub commit_latency_ns_sum: u64,
-    /// The longest.
-    pub commit_latency_ns_max: u64,
-    /// How many fell into each bucket of [`COMMIT_LATENCY_BOUNDS_US`], and above.
-    pub commit_latency_buckets: [u64; COMMIT_LATENCY_BOUNDS_US.len() + 1],
     /// Writes to the raft log, each with one flush.
     pub flush_count: u64,
     /// Records in them.
@@ -44,12 +38,10 @@ pub struct NodeStats {
     pub waiting_requests: usize,
 }
 
-#[derive(Default)]
 pub(super) struct Stats {
+    metrics: Arc<MetadataMetrics>,
+    term: Cell<u64>,
     commit_count: Cell<u64>,
-    commit_latency_ns_sum: Cell<u64>,
-    commit_latency_ns_max: Cell<u64>,
-    commit_latency_buckets: Cell<[u64; COMMIT_LATENCY_BOUNDS_US.len() + 1]>,
     pub(super) flush_count: Cell<u64>,
     pub(super) record_count: Cell<u64>,
     pub(super) log_bytes: Cell<u64>,
@@ -57,25 +49,45 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    /// Changes were committed, with these latencies in ns.
-    pub(super) fn on_output(&self, latencies_ns: &[u64]) {
-        let mut buckets = self.commit_latency_buckets.get();
-        for latency in latencies_ns {
-            buckets[COMMIT_LATENCY_BOUNDS_US.partition_point(|bound| bound * 1_000 < *latency)] += 1;
-            add(&self.commit_latency_ns_sum, *latency);
-            self.commit_latency_ns_max.set(self.commit_latency_ns_max.get().max(*latency));
+    pub(super) fn new(metrics: Arc<MetadataMetrics>) -> Stats {
+        Stats {
+            metrics,
+            term: Cell::new(0),
+            commit_count: Cell::new(0),
+            flush_count: Cell::new(0),
+            record_count: Cell::new(0),
+            log_bytes: Cell::new(0),
+            snapshot_count: Cell::new(0),
         }
-        self.commit_latency_buckets.set(buckets);
-        add(&self.commit_count, latencies_ns.len() as u64);
+    }
+
+    /// Changes were committed, this long after they were asked for.
+    pub(super) fn on_committed(&self, latencies: &[Duration]) {
+        latencies.iter().for_each(|latency| self.metrics.raft_commit_latency.observe(*latency));
+        add(&self.commit_count, latencies.len() as u64);
+    }
+
+    /// A leader is known in a term: an election was seen.
+    pub(super) fn on_leader(&self, term: u64) {
+        if self.term.replace(term) < term {
+            self.metrics.raft_election_count.add(1);
+            self.metrics.raft_term.set(signed(term));
+        }
+    }
+
+    /// There is a new image.
+    pub(super) fn on_image(&self, image: &Image) {
+        self.metrics.raft_applied_index.set(signed(image.version()));
+        self.metrics.topics.set_size(image.topic_count());
+        self.metrics.partitions.set_size(image.partition_count());
+        let leads = |id| image.leader_counts().get(id).map_or(0, |count| signed(*count as u64));
+        self.metrics.raft_leader_count.set(image.brokers().keys().map(|id| (id.0, leads(id))));
     }
 
     pub(super) fn read(&self, machine: &Machine) -> NodeStats {
         let state = machine.raft_state();
         NodeStats {
             commit_count: self.commit_count.get(),
-            commit_latency_ns_sum: self.commit_latency_ns_sum.get(),
-            commit_latency_ns_max: self.commit_latency_ns_max.get(),
-            commit_latency_buckets: self.commit_latency_buckets.get(),
             flush_count: self.flush_count.get(),
             record_count: self.record_count.get(),
             log_bytes: self.log_bytes.get(),
@@ -93,4 +105,8 @@ impl Stats {
 /// Adds to a counter.
 pub(super) fn add(counter: &Cell<u64>, more: u64) {
     counter.set(counter.get().saturating_add(more));
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }

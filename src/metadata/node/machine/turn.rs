@@ -39,9 +39,10 @@ impl Machine {
         }
         for waiting in self.waiting.iter_mut().take_while(|waiting| waiting.version <= self.image.version()) {
             if std::mem::take(&mut waiting.in_flight) {
-                output.committed.push(u64::try_from(now.since(waiting.submitted).as_nanos()).unwrap_or(u64::MAX));
+                output.committed.push(now.since(waiting.submitted));
             }
         }
+        output.led_term = (self.raw.raft.leader_id != 0).then_some(self.raw.raft.term);
         self.answer_up_to(acknowledged.min(self.image.version()));
         output
     }
@@ -108,7 +109,7 @@ impl Machine {
             self.reign = None;
             let applied = self.waiting.partition_point(|waiting| waiting.version <= self.image.version());
             for waiting in self.waiting.drain(applied..) {
-                waiting.answer.give(Err(SubmitError::Unknown));
+                waiting.answer.send(Err(SubmitError::Unknown));
             }
         }
     }
@@ -116,7 +117,7 @@ impl Machine {
     fn answer_up_to(&mut self, version: u64) {
         let counting = self.waiting.partition_point(|waiting| waiting.version <= version);
         for waiting in self.waiting.drain(..counting) {
-            waiting.answer.give(Ok(waiting.reply));
+            waiting.answer.send(Ok(waiting.reply));
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn rules() -> Rules {
         partitions_default: 1,
         replication_factor_default: 1,
         check_topic_config: |_, _| Ok(()),
+        check_topic_configs: |_| Ok(()),
         check_broker_config: |_, _| Ok(()),
         list_default: |_| None,
     }
