@@ -1,7 +1,6 @@
 //! The searches that can run for a minute or a night: simulation seeds, fuzz targets, rounds of kill -9.
 //!
-//! Not here: the searches themselves. The simulator is tools/sim, a fuzz target is any test named `fuzz_*`, and the crash rounds are
-//! a black-box test.
+//! Not here: the searches themselves. The simulator is tools/sim, the fuzz targets are tests/fuzz, the crash rounds a black-box test.
 //! Why: a target that is a test runs on stable, compiles with everything else, and runs briefly in every `cargo test`.
 
 use std::time::Duration;
@@ -55,10 +54,11 @@ pub fn fuzz(options: &FuzzOptions) -> Result<()> {
     fuzz_for(Duration::from_secs(options.seconds))
 }
 
-/// Every test named `fuzz_*` of the workspace's libraries, one after the other, each for an equal share of `time`.
+/// Every target of tests/fuzz, one after the other, each for an equal share of `time`.
 pub fn fuzz_for(time: Duration) -> Result<()> {
     let tests = |arguments: &[&str]| {
-        let mut tests = cargo(["test", "--quiet", "--release", "--workspace", "--lib", "--", "fuzz_"]);
+        let mut tests =
+            cargo(["test", "--quiet", "--release", "--package", "chronik", "--test", "fuzz", "--", "fuzz_"]);
         tests.args(arguments);
         tests
     };
@@ -67,7 +67,7 @@ pub fn fuzz_for(time: Duration) -> Result<()> {
     ensure!(targets > 0, "there is no fuzz target");
     let share = time / u32::try_from(targets).context("too many fuzz targets")?;
     println!("{targets} fuzz targets, {:.1} s each", share.as_secs_f64());
-    run(tests(&["--test-threads=1"]).env("CHRONIK_FUZZ_MS", share.as_millis().to_string()))
+    run(tests(&["--test-threads=1", "--show-output"]).env("CHRONIK_FUZZ_MS", share.as_millis().to_string()))
 }
 
 /// Rounds of kill -9 under load, against the release build.
