@@ -11,4 +11,6 @@ pub mod disk;
 pub mod epoch_journal;
 pub mod epochs;
 pub mod ids;
+pub mod log;
 pub mod producers;
+pub mod turn;

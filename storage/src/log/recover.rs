@@ -1,0 +1,303 @@
+//! Recovery: which batches count, and where the log ends.
+//!
+//! *Which core*: the log's.
+//! *Invariants*: nothing that was durable is ever cut: a bad batch below the recovery point or the high watermark, and a good
+//! one further than one write past the first bad, are corruption. It ends with a flush, for what is visible may not be durable.
+//! *Not here*: what lies after the end (cut).
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::cut::{self, Rest};
+use super::file::{Place, SegmentFile, segment_name};
+use super::open::{Found, KnownPoints, OpenError, RecoveryReport};
+use super::scan::{Scanned, Scanner, Stop};
+use super::segment::Segment;
+use super::tail::{Chunk, FLUSH_BYTES_MAX};
+use super::{LogConfig, next_key};
+use crate::batch::BatchHeader;
+use crate::disk::{BLOCK_BYTES, Disk, DiskError, DiskErrorReason, IoBuffer};
+use crate::epoch_journal::EpochChange;
+use crate::epochs::EpochCache;
+use crate::producers::ProducerTable;
+
+/// A recovery under way, and in the end what it found.
+pub(super) struct Recovery<'a> {
+    disk: &'a Disk,
+    dir: &'a Rc<Path>,
+    config: &'a LogConfig,
+    known: &'a KnownPoints,
+    found: Found,
+    now_ms: i64,
+    /// From which offset on batches count for the producer table.
+    producers_from: i64,
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) producers: ProducerTable,
+    pub(super) epochs: EpochCache,
+    pub(super) end_offset: i64,
+    pub(super) last_block: Option<Chunk>,
+    pub(super) report: RecoveryReport,
+}
+
+impl<'a> Recovery<'a> {
+    pub(super) fn new(
+        disk: &'a Disk,
+        dir: &'a Rc<Path>,
+        config: &'a LogConfig,
+        known: &'a KnownPoints,
+        found: Found,
+        now_ms: i64,
+    ) -> Recovery<'a> {
+        Recovery {
+            disk,
+            dir,
+            config,
+            known,
+            found,
+            now_ms,
+            producers_from: 0,
+            segments: VecDeque::new(),
+            producers: ProducerTable::default(),
+            epochs: EpochCache::default(),
+            end_offset: 0,
+            last_block: None,
+            report: RecoveryReport::default(),
+        }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<(), OpenError> {
+        loop {
+            self.begin().await?;
+            self.scan_all().await?;
+            // A snapshot beyond the end speaks of batches that are not there: its log was being truncated.
+            match self.found.snapshots.pop_if(|offset| *offset > self.end_offset) {
+                Some(offset) => self.remove(&segment_name(offset, "snapshot")).await?,
+                None => break,
+            }
+        }
+        self.epochs.truncate_from_end(self.end_offset + 1);
+        self.finish().await
+    }
+
+    /// Puts what need not be scanned into place: older segments, the producers' newest snapshot.
+    async fn begin(&mut self) -> Result<(), OpenError> {
+        self.report = RecoveryReport::default();
+        self.epochs = self.known_epochs();
+        self.segments.clear();
+        let first_offset = self.found.segments.first().map_or(self.known.log_start_offset, |(base, _)| *base);
+        let recovery_point = self.known.recovery_point.max(first_offset);
+        // No snapshot at all: there was no producer at the recovery point, else there would be one.
+        self.producers = ProducerTable::default();
+        self.producers_from = recovery_point;
+        while let Some(offset) = self.found.snapshots.last().copied().filter(|_| !self.config.bugs.forget_producers) {
+            let bytes = self.disk.read_small(&self.dir.join(segment_name(offset, "snapshot"))).await?;
+            match ProducerTable::from_bytes(&bytes) {
+                Ok(table) => {
+                    (self.producers, self.producers_from) = (table, offset);
+                    break;
+                }
+                Err(_) => {
+                    // Damaged: everything since the one before it, or from the beginning, is read instead.
+                    self.found.snapshots.pop();
+                    self.producers_from = first_offset;
+                }
+            }
+        }
+        // Without a segment there is nothing at all, and that must be right.
+        let is_empty = self.found.segments.is_empty();
+        self.end_offset =
+            if is_empty { first_offset } else { recovery_point.min(self.producers_from).max(first_offset) };
+        Ok(())
+    }
+
+    /// Scans from the last segment that begins at or below where the scan is to begin, to the end.
+    async fn scan_all(&mut self) -> Result<(), OpenError> {
+        let from_offset = self.end_offset;
+        let (listed, mut prepared) = (self.found.segments.clone(), self.found.prepared);
+        let first = listed.partition_point(|(base, _)| *base <= from_offset).saturating_sub(1);
+        for (base_offset, bytes) in &listed[..first.min(listed.len())] {
+            let is_sealed = self.found.indexes.binary_search(base_offset).is_ok();
+            let file = self.file(*base_offset, Place::Named);
+            self.segments.push_back(Segment {
+                bytes: *bytes,
+                flushed_bytes: *bytes,
+                index: None,
+                is_sealed,
+                ..Segment::empty(file, 0)
+            });
+        }
+        let mut rest = listed[first.min(listed.len())..].iter().copied().peekable();
+        if let Some((base_offset, _)) = rest.peek() {
+            self.end_offset = *base_offset;
+        }
+        let mut stop = None;
+        loop {
+            if let Some((base_offset, bytes)) = rest.next_if(|(base_offset, _)| *base_offset == self.end_offset) {
+                stop = Some(self.scan_segment(self.file(base_offset, Place::Named), bytes).await?);
+            } else if let Some(bytes) = prepared.take()
+                && self.prepared_continues(bytes).await?
+            {
+                self.report.took_prepared = true;
+                stop = Some(self.scan_segment(self.file(self.end_offset, Place::Prepared), bytes).await?);
+                self.found.prepared = None;
+            } else {
+                break;
+            }
+        }
+        if let Some((base_offset, _)) = rest.next() {
+            let reason = format!("the log ends at offset {}, but a segment begins at {base_offset}", self.end_offset);
+            return Err(self.corrupt(reason));
+        }
+        self.refuse_to_lose(stop.as_ref())?;
+        if let Some(Stop::Bad(reason)) = stop {
+            self.report.torn = Some(reason);
+        }
+        Ok(())
+    }
+
+    async fn scan_segment(&mut self, file: Rc<SegmentFile>, file_bytes: u64) -> Result<Stop, OpenError> {
+        let base_offset = file.base_offset.get();
+        let handle = file.open().await?;
+        self.segments.push_back(Segment::empty(Rc::clone(&file), self.config.index_interval_bytes));
+        let mut scanner = Scanner::new(handle, file_bytes, 0, base_offset);
+        scanner.epoch = self.epochs.epoch_at(scanner.expected - 1).filter(|_| scanner.expected > 0);
+        self.end_offset = scanner.expected;
+        let scanned_from = scanner.position;
+        loop {
+            match scanner.next().await? {
+                Scanned::Batch(header) => self.on_batch(&header),
+                Scanned::Stop(stop) => {
+                    self.report.scanned_bytes += scanner.position - scanned_from;
+                    file.ready_end.set(file_bytes - file_bytes % BLOCK_BYTES as u64);
+                    return Ok(stop);
+                }
+            }
+        }
+    }
+    fn on_batch(&mut self, header: &BatchHeader) {
+        self.segments.back_mut().expect("it lies in a segment").grow(header);
+        self.epochs.assign(header.leader_epoch, header.base_offset);
+        if header.base_offset >= self.producers_from && !self.config.bugs.forget_producers {
+            self.producers.advance(header, self.now_ms);
+        }
+        self.end_offset = header.end_offset();
+        self.report.batches += u64::from(header.base_offset >= self.known.recovery_point);
+    }
+
+    /// Does `prepared.log` begin with the batch that comes next? What else may be in it is the end of a torn write, or nothing.
+    async fn prepared_continues(&mut self, bytes: u64) -> Result<bool, OpenError> {
+        let file = self.file(self.end_offset, Place::Prepared);
+        let mut scanner = Scanner::new(file.open().await?, bytes, 0, self.end_offset);
+        scanner.epoch = self.epochs.epoch_at(self.end_offset - 1).filter(|_| self.end_offset > 0);
+        let Scanned::Stop(_) = scanner.next().await? else { return Ok(true) };
+        // All older segments are durable before anything is written here: a good batch that comes later shows a loss.
+        let rest = Rest::examine(&mut scanner, FLUSH_BYTES_MAX as u64, Some(0)).await?;
+        match rest.stray {
+            Some(position) => {
+                let reason = format!("a batch that is not the one at offset {}, which comes next", self.end_offset);
+                Err(OpenError::Corrupt { path: file.path(), position, reason })
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// What is durable, or was acknowledged, must be there.
+    fn refuse_to_lose(&self, stop: Option<&Stop>) -> Result<(), OpenError> {
+        let points = [
+            ("recovery point", self.known.recovery_point),
+            ("high watermark", self.known.high_watermark),
+            ("log start", self.known.log_start_offset),
+        ];
+        for (name, point) in points {
+            if self.end_offset < point {
+                let why = match stop {
+                    Some(Stop::Bad(reason)) => reason.as_str(),
+                    Some(Stop::Zeros) => "zeros where a batch should be",
+                    Some(Stop::EndOfFile) => "the file ends",
+                    None => "there is no segment",
+                };
+                let reason = format!("{why}: the log ends at offset {}, below its {name} {point}", self.end_offset);
+                return Err(self.corrupt(reason));
+            }
+        }
+        Ok(())
+    }
+    /// An error at the end of what was scanned.
+    fn corrupt(&self, reason: String) -> OpenError {
+        match self.segments.back() {
+            Some(last) => OpenError::Corrupt { path: last.file.path(), position: last.bytes, reason },
+            None => OpenError::Corrupt { path: self.dir.to_path_buf(), position: 0, reason },
+        }
+    }
+
+    /// Clears what lies after the end, flushes what was scanned, reads the partial last block.
+    async fn finish(&mut self) -> Result<(), OpenError> {
+        if self.found.prepared.is_some() {
+            self.remove(super::file::PREPARED_NAME).await?;
+        }
+        let Some(last) = self.segments.back() else {
+            let file = self.file(self.end_offset, Place::Missing);
+            self.segments.push_back(Segment::empty(file, self.config.index_interval_bytes));
+            return Ok(());
+        };
+        let (file, end_position) = (Rc::clone(&last.file), last.bytes);
+        let handle = file.open().await?;
+        let mut scanner = Scanner::new(handle.clone(), handle.size().await?, end_position, self.end_offset);
+        scanner.epoch = self.epochs.epoch_at(self.end_offset - 1).filter(|_| self.end_offset > 0);
+        // A torn write reaches from before the first bad byte no further than its own length.
+        let write_bytes = FLUSH_BYTES_MAX.max(self.config.max_batch_bytes) + BLOCK_BYTES;
+        let rest = Rest::examine(&mut scanner, write_bytes as u64, None).await?;
+        if let Some(position) = rest.stray {
+            let reason = format!("the log would end at byte {end_position}, but here is a good batch that came later");
+            return Err(OpenError::Corrupt { path: file.path(), position, reason });
+        }
+        let block = read_block(&file, end_position).await?;
+        self.report.cut_bytes = rest.nonzero_end.saturating_sub(end_position);
+        if self.report.cut_bytes > 0 {
+            cut::zero(&handle, block.as_deref(), end_position, rest.nonzero_end).await?;
+        }
+        for segment in self.segments.iter_mut().filter(|segment| segment.file.is_open()) {
+            segment.file.open().await?.flush().await?;
+            segment.file.close();
+            segment.flushed_bytes = segment.bytes;
+        }
+        if self.report.batches > 0 {
+            self.disk.sync_dir(self.dir).await?;
+        }
+        self.last_block = block.map(|block| Chunk::partial(&file, block, end_position, self.end_offset));
+        Ok(())
+    }
+
+    fn known_epochs(&self) -> EpochCache {
+        let mut epochs = EpochCache::default();
+        for change in &self.known.epoch_changes {
+            match *change {
+                EpochChange::Begin { epoch, start_offset } => epochs.assign(epoch, start_offset),
+                EpochChange::Cut { end_offset } => epochs.truncate_from_end(end_offset),
+            }
+        }
+        epochs
+    }
+    fn file(&self, base_offset: i64, place: Place) -> Rc<SegmentFile> {
+        SegmentFile::new(self.disk, self.dir, next_key(), base_offset, place)
+    }
+    async fn remove(&self, name: &str) -> Result<(), DiskError> {
+        match self.disk.remove(&self.dir.join(name)).await {
+            Err(error) if error.reason != DiskErrorReason::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The partial last block of a segment that ends at `end_position`, zeros after it; `None` if the last block is full.
+async fn read_block(file: &Rc<SegmentFile>, end_position: u64) -> Result<Option<IoBuffer>, DiskError> {
+    let used = (end_position % BLOCK_BYTES as u64) as usize;
+    if used == 0 {
+        return Ok(None);
+    }
+    let read = file.open().await?.read_at(end_position - used as u64, BLOCK_BYTES).await?;
+    let mut block = IoBuffer::zeroed(BLOCK_BYTES);
+    block[..used].copy_from_slice(&read[..used]);
+    Ok(Some(block))
+}

@@ -1,0 +1,4 @@
+//! Tests of the log over the simulated disk: what it promises, crash after crash.
+
+mod basics;
+mod rig;
