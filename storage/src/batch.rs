@@ -3,7 +3,7 @@
 //! *Which core*: any.
 //! *Invariants*: a batch is stored exactly as its producer sent it, but for `base_offset` and `partition_leader_epoch`,
 //! which lie before byte 21, where the CRC's range begins; so nothing is ever re-encoded or re-checksummed.
-//! *Not here*: what is inside a compressed batch.
+//! *Not here*: what is inside a batch (`records`, `compression`).
 //!
 //! ```text
 //!  0 base_offset i64          16 magic i8                27 base_timestamp i64    51 producer_epoch i16
@@ -13,10 +13,15 @@
 //! ```
 //! Source: <https://kafka.apache.org/documentation/#recordbatch>
 
+mod build;
+mod iterate;
 pub mod produced;
 
-use crate::ids::{LeaderEpoch, ProducerId};
+pub use build::{BatchBuilder, NewRecord};
+pub use iterate::{BadBatch, Batches, batches};
 pub use produced::{ProducedError, ProducedLimits, validate_produced};
+
+use crate::ids::{LeaderEpoch, ProducerId};
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 61;
@@ -92,19 +97,19 @@ pub enum BatchError {
     Codec(u8),
 }
 
-/// How a batch's records are compressed.
+/// How a batch's records are compressed; the numbers are those of the attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// As they are.
-    None,
+    None = 0,
     /// gzip.
-    Gzip,
+    Gzip = 1,
     /// snappy, raw or in xerial framing.
-    Snappy,
+    Snappy = 2,
     /// LZ4 frames.
-    Lz4,
+    Lz4 = 3,
     /// zstd.
-    Zstd,
+    Zstd = 4,
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -143,14 +148,14 @@ impl BatchHeader {
         })
     }
 
-    /// Offset of the last record.
+    /// Offset of the last record. Saturates: a producer may claim any base offset, which nobody believes.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.last_offset_delta)
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// Offset after the last record: where the next batch must begin.
     pub fn end_offset(&self) -> i64 {
-        self.last_offset() + 1
+        self.last_offset().saturating_add(1)
     }
 
     /// The codec, from the attributes.
@@ -163,6 +168,11 @@ impl BatchHeader {
             4 => Ok(Compression::Zstd),
             codec => Err(BatchError::Codec(codec as u8)),
         }
+    }
+
+    /// Did a broker set all its timestamps to `max_timestamp`, the time of the append?
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes & 0x08 != 0
     }
 
     /// Is it part of a transaction?
@@ -200,3 +210,6 @@ pub fn assign(bytes: &mut [u8], base_offset: i64, leader_epoch: LeaderEpoch) {
     bytes[0..8].copy_from_slice(&base_offset.to_be_bytes());
     bytes[12..16].copy_from_slice(&leader_epoch.0.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,14 @@
 
 pub mod batch;
 pub mod checkpoints;
+pub mod compression;
 pub mod data_dir;
 pub mod disk;
 pub mod epoch_journal;
 pub mod epochs;
 pub mod ids;
+pub mod index;
 pub mod log;
 pub mod producers;
+pub mod records;
 pub mod turn;

@@ -2,44 +2,94 @@
 //!
 //! *Which core*: the log's.
 //! *Invariants*: advanced together with the append and never apart from it (lessons 66 to 68); a pure function of the log's
-//! batches and the clock, so every replica comes to the same table.
+//! batches and the clock, so every replica comes to the same table. Every producer has at least one batch.
 //! *Not here*: who may write, transactions.
+//! *Why* an unknown producer may begin anywhere: its records may have been deleted, or it was idle for so long that it was
+//! forgotten; Kafka takes it since 2.5 (KIP-360), and no longer says `UNKNOWN_PRODUCER_ID`.
 
 mod snapshot;
-
-use std::collections::VecDeque;
+#[cfg(test)]
+mod tests;
 
 use hashbrown::HashMap;
+
+pub use snapshot::SnapshotError;
 
 use crate::batch::BatchHeader;
 use crate::ids::ProducerId;
 
 /// Batches remembered of each producer: as many as a client may have in flight.
 pub const BATCHES_REMEMBERED: usize = 5;
+/// Producers remembered of each log, unless told otherwise: some 2 MiB.
+pub const PRODUCERS_MAX: usize = 8192;
+/// Of so many producers one is forgotten when there is no room.
+const FORGOTTEN_SHARE: usize = 8;
 
 /// A batch that was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Batch {
     base_sequence: i32,
-    last_sequence: i32,
     last_offset: i64,
     offset_delta: i32,
+    /// Its largest, ms since the Unix epoch.
+    timestamp: i64,
+}
+
+impl Batch {
+    fn last_sequence(&self) -> i32 {
+        sequence_after(self.base_sequence, self.offset_delta)
+    }
 }
 
 /// One producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     epoch: i16,
-    /// Oldest first; empty only where the log was cut below all of them.
-    batches: VecDeque<Batch>,
+    /// How many of `slots` are in use.
+    count: u8,
+    /// Oldest first.
+    slots: [Batch; BATCHES_REMEMBERED],
     /// When it last wrote, ms since the Unix epoch.
     last_written_ms: i64,
 }
 
+impl Producer {
+    fn new(epoch: i16) -> Producer {
+        Producer { epoch, count: 0, slots: Default::default(), last_written_ms: 0 }
+    }
+
+    fn batches(&self) -> &[Batch] {
+        &self.slots[..usize::from(self.count)]
+    }
+
+    fn push(&mut self, batch: Batch) {
+        if usize::from(self.count) == BATCHES_REMEMBERED {
+            self.slots.rotate_left(1);
+        } else {
+            self.count += 1;
+        }
+        self.slots[usize::from(self.count) - 1] = batch;
+    }
+
+    /// Forgets batches that end at or beyond `end_offset`.
+    fn truncate_to(&mut self, end_offset: i64) {
+        let kept = self.batches().partition_point(|batch| batch.last_offset < end_offset);
+        self.slots[kept..].fill(Batch::default());
+        self.count = kept as u8;
+    }
+}
+
 /// The producers of one log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerTable {
     producers: HashMap<i64, Producer, foldhash::fast::FixedState>,
+    producers_max: usize,
+}
+
+impl Default for ProducerTable {
+    fn default() -> ProducerTable {
+        ProducerTable::new(PRODUCERS_MAX)
+    }
 }
 
 /// What to do with a producer's batch.
@@ -55,6 +105,8 @@ pub enum ProducerVerdict {
         base_offset: i64,
         /// Offset of its last record there.
         last_offset: i64,
+        /// Largest timestamp of its records, ms since the Unix epoch.
+        timestamp: i64,
     },
 }
 
@@ -89,6 +141,12 @@ fn sequence_after(sequence: i32, count: i32) -> i32 {
 }
 
 impl ProducerTable {
+    /// An empty table that remembers at most `producers_max`.
+    pub fn new(producers_max: usize) -> ProducerTable {
+        assert!(producers_max > 0, "a table for no producer");
+        ProducerTable { producers: HashMap::default(), producers_max }
+    }
+
     /// How many producers are known.
     pub fn len(&self) -> usize {
         self.producers.len()
@@ -105,27 +163,20 @@ impl ProducerTable {
         if producer_id.0 < 0 {
             return Ok(ProducerVerdict::NotIdempotent);
         }
-        // An unknown producer may begin anywhere: its state may have expired while it was idle.
         let Some(known) = self.producers.get(&producer_id.0) else { return Ok(ProducerVerdict::Append) };
         if batch.producer_epoch < known.epoch {
             let (found, current) = (batch.producer_epoch, known.epoch);
             return Err(SequenceError::InvalidProducerEpoch { producer_id, found, current });
         }
-        let found = batch.base_sequence;
-        let expected = if batch.producer_epoch > known.epoch {
-            0
-        } else {
-            let last_sequence = sequence_after(found, batch.last_offset_delta);
-            let same = |b: &&Batch| b.base_sequence == found && b.last_sequence == last_sequence;
-            if let Some(b) = known.batches.iter().find(same) {
-                let base_offset = b.last_offset - i64::from(b.offset_delta);
-                return Ok(ProducerVerdict::Duplicate { base_offset, last_offset: b.last_offset });
+        let (found, mut expected) = (batch.base_sequence, 0);
+        if batch.producer_epoch == known.epoch {
+            let same = |b: &&Batch| b.base_sequence == found && b.offset_delta == batch.last_offset_delta;
+            if let Some(&Batch { last_offset, offset_delta, timestamp, .. }) = known.batches().iter().find(same) {
+                let base_offset = last_offset - i64::from(offset_delta);
+                return Ok(ProducerVerdict::Duplicate { base_offset, last_offset, timestamp });
             }
-            match known.batches.back() {
-                Some(last) => sequence_after(last.last_sequence, 1),
-                None => found,
-            }
-        };
+            expected = known.batches().last().map_or(found, |last| sequence_after(last.last_sequence(), 1));
+        }
         if found != expected {
             return Err(SequenceError::OutOfOrderSequence { producer_id, found, expected });
         }
@@ -134,106 +185,51 @@ impl ProducerTable {
 
     /// This batch is appended, with its final offsets in the header.
     pub fn advance(&mut self, batch: &BatchHeader, now_ms: i64) {
-        if batch.producer_id.0 < 0 || batch.is_control() {
+        let id = batch.producer_id.0;
+        if id < 0 || batch.is_control() {
             return;
         }
-        let fresh = || Producer { epoch: batch.producer_epoch, batches: VecDeque::new(), last_written_ms: now_ms };
-        let producer = self.producers.entry(batch.producer_id.0).or_insert_with(fresh);
+        if self.producers.len() >= self.producers_max && !self.producers.contains_key(&id) {
+            self.forget_oldest();
+        }
+        let producer = self.producers.entry(id).or_insert_with(|| Producer::new(batch.producer_epoch));
         if producer.epoch != batch.producer_epoch {
-            *producer = fresh();
+            *producer = Producer::new(batch.producer_epoch);
         }
-        if producer.batches.len() == BATCHES_REMEMBERED {
-            producer.batches.pop_front();
-        }
-        producer.batches.push_back(Batch {
+        producer.push(Batch {
             base_sequence: batch.base_sequence,
-            last_sequence: sequence_after(batch.base_sequence, batch.last_offset_delta),
             last_offset: batch.last_offset(),
             offset_delta: batch.last_offset_delta,
+            timestamp: batch.max_timestamp,
         });
         producer.last_written_ms = now_ms;
     }
 
-    /// Forgets producers that have not written for `expiration_ms`.
+    /// Makes room, for several at once so that the search for the oldest is paid for rarely.
+    fn forget_oldest(&mut self) {
+        let mut ages: Vec<(i64, i64)> = self.producers.iter().map(|(id, known)| (known.last_written_ms, *id)).collect();
+        let count = (self.producers_max / FORGOTTEN_SHARE).max(1).min(ages.len());
+        ages.select_nth_unstable(count - 1);
+        for (_, id) in &ages[..count] {
+            self.producers.remove(id);
+        }
+    }
+
+    /// Forgets producers that have not written for `expiration_ms` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.producers.retain(|_, producer| now_ms.saturating_sub(producer.last_written_ms) < expiration_ms);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::LeaderEpoch;
-
-    fn batch(epoch: i16, base_sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
-        BatchHeader {
-            base_offset,
-            batch_bytes: 61,
-            leader_epoch: LeaderEpoch(0),
-            crc: 0,
-            attributes: 0,
-            last_offset_delta: count - 1,
-            base_timestamp: 0,
-            max_timestamp: 0,
-            producer_id: ProducerId(7),
-            producer_epoch: epoch,
-            base_sequence,
-            record_count: count,
-        }
-    }
-
-    fn table(batches: &[BatchHeader]) -> ProducerTable {
-        let mut table = ProducerTable::default();
-        batches.iter().for_each(|batch| table.advance(batch, 0));
-        table
-    }
-
-    #[test]
-    fn a_retry_of_any_of_the_last_five_batches_is_a_duplicate_at_its_first_offsets() {
-        let batches: Vec<_> = (0..6).map(|n| batch(0, n * 10, 10, i64::from(n) * 10 + 100)).collect();
-        let table = table(&batches);
-        for n in 1..6 {
-            let verdict = table.check(&batch(0, n * 10, 10, 0));
-            let base_offset = i64::from(n) * 10 + 100;
-            assert_eq!(verdict, Ok(ProducerVerdict::Duplicate { base_offset, last_offset: base_offset + 9 }));
-        }
-        assert!(matches!(
-            table.check(&batch(0, 0, 10, 0)),
-            Err(SequenceError::OutOfOrderSequence { expected: 60, .. })
-        ));
-    }
-
-    #[test]
-    fn a_gap_is_refused_and_the_next_sequence_is_taken() {
-        let table = table(&[batch(0, 0, 10, 0)]);
-        assert_eq!(table.check(&batch(0, 10, 1, 0)), Ok(ProducerVerdict::Append));
-        assert!(matches!(
-            table.check(&batch(0, 11, 1, 0)),
-            Err(SequenceError::OutOfOrderSequence { expected: 10, .. })
-        ));
-    }
-
-    #[test]
-    fn a_newer_epoch_begins_at_zero_and_fences_the_older() {
-        let mut table = table(&[batch(3, 0, 10, 0)]);
-        assert!(matches!(table.check(&batch(4, 10, 1, 0)), Err(SequenceError::OutOfOrderSequence { expected: 0, .. })));
-        assert_eq!(table.check(&batch(4, 0, 1, 0)), Ok(ProducerVerdict::Append));
-        table.advance(&batch(4, 0, 1, 10), 0);
-        assert!(matches!(table.check(&batch(3, 10, 1, 0)), Err(SequenceError::InvalidProducerEpoch { .. })));
-    }
-
-    #[test]
-    fn sequences_wrap_to_zero() {
-        let table = table(&[batch(0, i32::MAX - 1, 2, 0)]);
-        assert_eq!(table.check(&batch(0, 0, 1, 0)), Ok(ProducerVerdict::Append));
-    }
-
-    #[test]
-    fn an_idle_producer_is_forgotten() {
-        let mut table = table(&[batch(0, 0, 1, 0)]);
-        table.expire(99, 100);
-        assert_eq!(table.len(), 1);
-        table.expire(100, 100);
-        assert!(table.is_empty());
+    /// The log was cut to `end_offset`: what lay beyond is forgotten. False: of some producer nothing is left here, but the log
+    /// may still hold older batches of it; then the table must be made anew from a snapshot and the log, or a retry of one of
+    /// those would be taken for a new batch.
+    #[must_use = "false means that the table must be rebuilt"]
+    pub fn truncate_to(&mut self, end_offset: i64) -> bool {
+        let before = self.producers.len();
+        self.producers.retain(|_, producer| {
+            producer.truncate_to(end_offset);
+            producer.count > 0
+        });
+        self.producers.len() == before
     }
 }

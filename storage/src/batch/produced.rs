@@ -54,6 +54,9 @@ pub enum ProducedError {
         /// The youngest taken.
         max: i64,
     },
+    /// Marked as timed by a broker.
+    #[error("a batch from a client whose timestamps claim to be a broker's")]
+    LogAppendTime,
     /// A producer id without an epoch or sequence.
     #[error("producer id {0} without epoch or sequence")]
     Producer(i64),
@@ -79,6 +82,9 @@ pub fn validate_produced(bytes: &[u8], limits: &ProducedLimits) -> Result<BatchH
     }
     if header.is_transactional() {
         return Err(ProducedError::Transactional);
+    }
+    if header.is_log_append_time() {
+        return Err(ProducedError::LogAppendTime);
     }
     let (min, max) = (limits.timestamp_min, limits.timestamp_max);
     // -1 is "no timestamp". The base is the first record's; together they bound all that matters for retention.
