@@ -13,5 +13,6 @@
 mod clients;
 mod crash;
 mod faults;
+mod powercut;
 mod support;
 mod wire;

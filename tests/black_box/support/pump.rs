@@ -77,9 +77,14 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Starts producing to an existing topic.
+    /// Starts producing to an existing, empty topic.
     pub fn start(bootstrap: &str, topic: &str, partitions: usize, seed: u64) -> Self {
-        let counters = || (0..partitions).map(|_| AtomicI64::new(0)).collect();
+        Self::go_on(bootstrap, topic, &vec![0; partitions], seed)
+    }
+
+    /// Starts producing where another pump ended: at these offsets, one for each partition.
+    pub fn go_on(bootstrap: &str, topic: &str, ends: &[i64], seed: u64) -> Self {
+        let counters = || ends.iter().copied().map(AtomicI64::new).collect();
         let ledger = Arc::new(Ledger {
             sent: counters(),
             acknowledged: counters(),
@@ -91,12 +96,17 @@ impl Pump {
             std::thread::spawn(move || produce(&bootstrap, &topic, &ledger, seed))
         };
         let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
-        Self { bootstrap, topic, ledger, thread: Some(thread), audited: vec![0; partitions] }
+        Self { bootstrap, topic, ledger, thread: Some(thread), audited: ends.to_vec() }
     }
 
     /// How many records were acknowledged, over all partitions.
     pub fn acknowledged(&self) -> i64 {
-        self.ledger.acknowledged.iter().map(|counter| counter.load(Ordering::SeqCst)).sum()
+        self.acknowledged_each().iter().sum()
+    }
+
+    /// How many records of each partition were acknowledged.
+    pub fn acknowledged_each(&self) -> Vec<i64> {
+        self.ledger.acknowledged.iter().map(|counter| counter.load(Ordering::SeqCst)).collect()
     }
 
     /// Waits until so many more are acknowledged.
@@ -141,11 +151,15 @@ impl Pump {
 
     fn audit_up_to(&mut self, partition: usize, end_offset: i64) {
         let from = std::mem::replace(&mut self.audited[partition], end_offset);
-        let index = i32::try_from(partition).expect("few");
-        for (number, record) in (from..).zip(read(&self.bootstrap, &self.topic, index, from, end_offset)) {
-            let value = record.value.expect("every record has a value");
-            assert_eq!(value[..8], number.to_be_bytes(), "partition {partition}, offset {number}");
-        }
+        audit(&self.bootstrap, &self.topic, i32::try_from(partition).expect("few"), from, end_offset);
+    }
+}
+
+/// Reads `[from, end_offset)` of a partition that a pump filled: record n at offset n.
+pub fn audit(bootstrap: &str, topic: &str, partition: i32, from: i64, end_offset: i64) {
+    for (number, record) in (from..).zip(read(bootstrap, topic, partition, from, end_offset)) {
+        let value = record.value.expect("every record has a value");
+        assert_eq!(value[..8], number.to_be_bytes(), "partition {partition}, offset {number}");
     }
 }
 

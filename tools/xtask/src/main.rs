@@ -9,6 +9,7 @@ mod chronik_bench;
 mod ci;
 mod command;
 mod peer;
+mod powercut;
 mod results;
 mod search;
 mod statistics;
@@ -45,6 +46,10 @@ enum Task {
     Versus(versus::Options),
     /// A named measurement of this broker, kept in bench-results/.
     Bench(bench::Options),
+    /// Cuts the power of a loaded broker in a machine of its own, and looks for what it had acknowledged.
+    Powercut(powercut::Options),
+    #[command(hide = true)]
+    PowercutGuest(powercut::GuestOptions),
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +62,8 @@ fn main() -> std::process::ExitCode {
         Task::Crash(options) => search::crash(&options),
         Task::Versus(options) => versus::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Powercut(options) => powercut::run(&options),
+        Task::PowercutGuest(options) => powercut::run_guest(&options),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

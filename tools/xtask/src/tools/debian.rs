@@ -16,6 +16,8 @@ pub enum Need {
     Build,
     /// To run the foreign clients and the fault tests.
     Clients,
+    /// For a machine of its own whose power can be cut.
+    PowerCut,
 }
 
 /// How to see that a package is there.
@@ -26,7 +28,7 @@ enum Probe {
     PythonModule(&'static str),
 }
 
-const PACKAGES: [(Need, &str, Probe); 9] = [
+const PACKAGES: [(Need, &str, Probe); 12] = [
     (Need::Build, "make", Probe::Program("make")),
     (Need::Build, "gcc", Probe::Program("gcc")),
     (Need::Build, "g++", Probe::Program("g++")),
@@ -36,6 +38,9 @@ const PACKAGES: [(Need, &str, Probe); 9] = [
     (Need::Clients, "maven", Probe::Program("mvn")),
     (Need::Clients, "python3-venv", Probe::PythonModule("ensurepip")),
     (Need::Clients, "e2fsprogs", Probe::File("/sbin/mkfs.ext4")),
+    (Need::PowerCut, "user-mode-linux", Probe::Program("linux.uml")),
+    (Need::PowerCut, "dmsetup", Probe::File("/sbin/dmsetup")),
+    (Need::PowerCut, "xfsprogs", Probe::File("/sbin/mkfs.xfs")),
 ];
 
 /// Installs what is missing, or says which line installs it.

@@ -1,0 +1,137 @@
+//! Power cuts under load: the broker in a machine of its own (user-mode Linux), whose disk forgets what was not flushed.
+//!
+//! Owns: the chain of boots. Each mounts what the cut before has left, starts the broker, finds every record that was acknowledged,
+//! and goes on producing until the next cut; so recovery is cut as well as load.
+//! Invariants: a cut leaves what was written before the last flush, and any part of what came after, down to single sectors. What
+//! was acknowledged before the cut is known from marks in the very log of writes that the cut is made in.
+//! Not here: the audit and the load (tests/black_box/powercut.rs).
+//! Why not just a mount that drops writes from some moment on: with O_DIRECT a write that was never flushed would survive it, and a
+//! broker that never flushes would pass. The log of writes (dm-log-writes) knows what each flush covered.
+
+mod crash;
+mod guest;
+mod machine;
+mod write_log;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use crate::command::{cargo, command, output, quietly, run as run_command};
+use crate::tools::{Need, ensure_packages};
+use crate::workspace;
+pub use guest::{GuestOptions, run as run_guest};
+use machine::Boot;
+use write_log::WriteLog;
+
+/// XFS has no smaller ones.
+const DISK_BYTES: u64 = 320 << 20;
+const LOG_BYTES: u64 = 8 << 30;
+
+/// Arguments of `cargo xtask powercut`.
+#[derive(Args)]
+pub struct Options {
+    /// How many cuts.
+    #[arg(long, default_value_t = 50)]
+    cuts: u32,
+    /// The file system under the broker.
+    #[arg(long, value_enum, default_value = "ext4")]
+    fs: FileSystem,
+    /// Seconds of load between two cuts.
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Chooses the moments and what survives.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Tries this test switch of the broker's, which breaks it on purpose: a cut must find it.
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+}
+
+/// What can be mounted in there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileSystem {
+    /// ext4 with its journal, as mkfs makes it.
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+impl FileSystem {
+    fn name(self) -> &'static str {
+        match self {
+            FileSystem::Ext4 => "ext4",
+            FileSystem::Xfs => "xfs",
+        }
+    }
+}
+
+/// Runs the chain.
+pub fn run(options: &Options) -> Result<()> {
+    ensure_packages(Need::PowerCut)?;
+    run_command(&mut cargo(["build", "--quiet", "--release", "--bin", "chronik-server"]))?;
+    let home = workspace::target().join("powercut").join(options.fs.name());
+    if home.exists() {
+        fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
+    }
+    fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
+    let mut boot = Boot {
+        file_system: options.fs.name().to_owned(),
+        disk_bytes: DISK_BYTES,
+        test_binary: black_box_binary()?,
+        server: workspace::release_binary("chronik-server"),
+        scratch: workspace::target().join("tmp"),
+        home: home.clone(),
+        ledger: String::new(),
+        seconds: options.seconds,
+        environment: options.env.clone(),
+    };
+    let mut random = SmallRng::seed_from_u64(options.seed);
+    make_file_system(options.fs, &boot.disk())?;
+    for cut in 1..=options.cuts {
+        let started = Instant::now();
+        boot.run(LOG_BYTES)
+            .with_context(|| format!("boot {cut}, seed {}; everything is in {}", options.seed, home.display()))?;
+        let log = WriteLog::read(&boot.log())?;
+        let crash = crash::choose(&log, &mut random);
+        if let Some(ledger) = crash.ledger(&log) {
+            boot.ledger = ledger.to_owned();
+        }
+        crash.apply(&log, &boot.disk_before(), &boot.disk(), &mut random)?;
+        println!("cut {cut}: {}, acknowledged {}, {:.1} s", crash, boot.ledger, started.elapsed().as_secs_f64());
+    }
+    boot.seconds = 0;
+    boot.run(LOG_BYTES).with_context(|| format!("the last audit; everything is in {}", home.display()))?;
+    println!("{} cuts on {}: nothing acknowledged was lost", options.cuts, options.fs.name());
+    Ok(())
+}
+
+/// An empty file system in a sparse file.
+fn make_file_system(kind: FileSystem, disk: &Path) -> Result<()> {
+    fs::File::create(disk)?.set_len(DISK_BYTES)?;
+    let program = format!("/sbin/mkfs.{}", kind.name());
+    let quiet: &[&str] = match kind {
+        FileSystem::Ext4 => &["-q", "-F"],
+        FileSystem::Xfs => &["-q", "-f"],
+    };
+    quietly(command(&program, quiet).arg(disk))
+}
+
+/// The black-box tests, built; cargo says where.
+fn black_box_binary() -> Result<PathBuf> {
+    let build = ["test", "--quiet", "--package", "chronik", "--test", "black_box", "--no-run", "--message-format=json"];
+    let said = output(&mut cargo(build))?;
+    let executable = said.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == "black_box";
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    let executable = executable.context("cargo did not say where the tests are")?;
+    ensure!(executable.exists(), "{} is not there", executable.display());
+    Ok(executable)
+}
