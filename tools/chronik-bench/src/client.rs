@@ -70,7 +70,7 @@ impl Sender {
     pub fn run(self, load: Load, window: Window, recorder: &SharedRecorder) -> Result<Finished> {
         match self {
             Self::Librdkafka(producer) => Ok(producer.run(load, window, recorder)),
-            Self::Raw(client) => client.run(load, window, recorder),
+            Self::Raw(client) => client.run(load, recorder),
         }
     }
 }

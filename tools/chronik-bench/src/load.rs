@@ -82,6 +82,14 @@ impl Load {
             Self::Open(open) => open.step(now_ns, records),
         }
     }
+
+    /// Whether nothing more is sent, whatever there is room for.
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        match self {
+            Self::Closed(closed) => closed.is_over(now_ns),
+            Self::Open(open) => open.is_over(now_ns),
+        }
+    }
 }
 
 /// `thread`'s part of a count: all parts together are the count, none differs from another by more than one.

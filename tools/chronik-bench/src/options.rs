@@ -35,7 +35,7 @@ to the topic `chronik-bench`, which is created if it is missing.";
 
 const EXAMPLES: &str = "\
 Examples:
-  The papers' case: 128 records of 256 bytes in flight, acks=all, for 30 seconds
+  128 callers that each await their own record of 256 bytes, acks=all, for 30 seconds
     chronik-bench --bootstrap-servers localhost:9092 --duration 30s --concurrency 128 --message-size 256
 
   Latency at a fixed rate. Each record has an intended send time; its latency counts from then, so a broker
@@ -46,7 +46,7 @@ Examples:
     chronik-bench --bootstrap-servers localhost:9092 --audit --idempotence
 
   What the broker can do when the client costs next to nothing: 1 MiB batches, 4 connections, 4 requests each
-    chronik-bench --bootstrap-servers localhost:9092 --client raw --batch-records 4000 --connections 4 --in-flight 4
+    chronik-bench --bootstrap-servers localhost:9092 --client raw --batch-records 3900 --connections 4 --in-flight 4
 
   What a durable write adds to an empty request on the same connection
     chronik-bench --bootstrap-servers localhost:9092 --client raw --concurrency 1 --probe
@@ -107,6 +107,19 @@ pub enum Compression {
     Lz4,
     /// Zstandard.
     Zstd,
+}
+
+impl Compression {
+    /// As typed, and as librdkafka calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// One run's settings, as typed and checked.

@@ -16,8 +16,8 @@ const HEIGHT: f64 = 620.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = WIDTH - 110.0;
 /// Top and bottom of the two panels.
-const THROUGHPUT: (f64, f64) = (70.0, 280.0);
-const LATENCY: (f64, f64) = (340.0, 550.0);
+const THROUGHPUT: (f64, f64) = (88.0, 290.0);
+const LATENCY: (f64, f64) = (352.0, 554.0);
 
 /// One run of a sweep.
 pub struct Point {
@@ -83,7 +83,9 @@ fn put_panel(
     let _ = writeln!(svg, "<path d=\"M{LEFT} {top}V{bottom}H{RIGHT}\" fill=\"none\" stroke=\"#555\"/>");
     put_text(svg, (LEFT, top - 8.0), "start", 12, name);
     for (index, point) in points.iter().enumerate() {
-        put_text(svg, (x(index), bottom + 18.0), "middle", 12, &point.value);
+        let failed = point.figures.failed > 0;
+        let label = if failed { format!("{} (failures)", point.value) } else { point.value.clone() };
+        put_text(svg, (x(index), bottom + 18.0), "middle", 12, &label);
     }
     let mut label_ys: Vec<f64> = Vec::new();
     for series in series {
@@ -145,6 +147,13 @@ mod tests {
             let svg = draw("", "rate", &points);
             assert!(!svg.contains("NaN") && !svg.contains("inf"));
         }
+    }
+
+    #[test]
+    fn a_point_with_failures_says_so() {
+        let mut failing = point("8", 700.0, Some(0.4));
+        failing.figures.failed = 1;
+        assert!(draw("", "concurrency", &[failing]).contains("8 (failures)"));
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn heading(options: &Options) -> String {
         let _ = write!(text, ", {} B, acks {}", options.message_size, options.acks);
         match options.client {
             ClientKind::Librdkafka => {
-                let _ = write!(text, ", linger {} ms, compression {:?}", options.linger_ms, options.compression);
+                let _ = write!(text, ", linger {} ms, compression {}", options.linger_ms, options.compression.name());
                 text += if options.idempotence { ", idempotent" } else { "" };
             }
             ClientKind::Raw => {

@@ -22,7 +22,7 @@ use crate::clock::now_ns;
 use crate::figures::{Figures, Recorder, SharedRecorder, merged};
 use crate::load::{Load, Window};
 use crate::options::{ClientKind, Mode, Options};
-use crate::topic;
+use crate::topic::{self, At};
 
 /// Runs what the options say, and deletes the topic afterwards if they say so.
 pub fn run(options: &Options) -> Result<(Options, Figures)> {
@@ -55,7 +55,7 @@ fn resolved(options: &Options, plan: &Plan) -> Options {
 fn produce(plan: &Arc<Plan>) -> Result<Figures> {
     let options = &plan.options;
     let start_offsets = match options.carries_identity() {
-        true => read_back::end_offsets(options, &plan.topic)?,
+        true => topic::offsets(options, &plan.topic, At::End)?,
         false => Vec::new(),
     };
     let senders: Vec<Sender> = (0..options.threads).map(|n| Sender::connect(plan, n)).collect::<Result<_>>()?;

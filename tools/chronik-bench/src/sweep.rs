@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::figures::Figures;
-use crate::options::{ClientKind, Options, Sweep};
+use crate::options::{ClientKind, Mode, Options, Sweep};
 use crate::plot::{self, Point};
 use crate::report::{Output, thousands};
 use crate::run;
@@ -28,14 +28,32 @@ pub fn run(sweep: &Sweep, options: &Options, arguments: &[String]) -> Result<boo
     }
     output.say(&table(&sweep.flag, &measured));
     if let Some(file) = &options.svg {
-        let client = match options.client {
-            ClientKind::Raw => "client raw",
-            ClientKind::Librdkafka => "client librdkafka",
-        };
-        let title = format!("{:?}, {client}, acks {}, {} B", options.mode, options.acks, options.message_size);
+        let title = title(&sweep.flag, options);
         fs::write(file, plot::draw(&title, &sweep.flag, &measured)).with_context(|| format!("cannot write {file}"))?;
     }
     Ok(measured.iter().all(|point| point.figures.is_clean()))
+}
+
+/// What all points have in common, the swept flag left out.
+fn title(flag: &str, options: &Options) -> String {
+    let mode = match options.mode {
+        Mode::Produce => "produce",
+        Mode::Consume => "consume",
+        Mode::EndToEnd => "end-to-end",
+    };
+    let client = match options.client {
+        ClientKind::Raw => "client raw",
+        ClientKind::Librdkafka => "client librdkafka",
+    };
+    let load = match options.rate {
+        Some(rate) => ("rate", format!("{rate} records/s")),
+        None => ("concurrency", format!("{} outstanding", options.concurrency())),
+    };
+    let size = ("message-size", format!("{} B", options.message_size));
+    let sent = [load, ("acks", format!("acks {}", options.acks)), size];
+    let parts = [("mode", mode.to_owned()), ("client", client.to_owned())].into_iter().chain(sent);
+    let parts: Vec<String> = parts.filter(|(name, _)| *name != flag).map(|(_, part)| part).collect();
+    parts.join(", ")
 }
 
 /// The options of each point.
@@ -94,6 +112,14 @@ mod tests {
             let sweep: Sweep = wrong.parse().unwrap();
             assert!(points(&sweep, &arguments("b --bootstrap-servers x:1")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_title_says_what_is_not_swept() {
+        let arguments = arguments("b --bootstrap-servers x:1 --client raw --rate 100");
+        let options = Options::try_parse_from(arguments).unwrap();
+        assert_eq!(title("rate", &options), "produce, client raw, acks all, 256 B");
+        assert_eq!(title("client", &options), "produce, 100 records/s, acks all, 256 B");
     }
 
     #[test]

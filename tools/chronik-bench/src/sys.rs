@@ -18,6 +18,11 @@ pub fn is_readable(interest: &Interest) -> bool {
     interest.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
 }
 
+/// Whether a write would not block.
+pub fn is_writable(interest: &Interest) -> bool {
+    interest.revents & (libc::POLLOUT | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
 /// Waits until a socket is ready or `timeout_ns` is over; whether any is ready. A signal ends the wait early.
 pub fn wait(interests: &mut [Interest], timeout_ns: u64) -> io::Result<bool> {
     let timeout = libc::timespec {

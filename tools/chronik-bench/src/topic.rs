@@ -1,7 +1,10 @@
 //! The topic of a run: looked up, created if missing, deleted afterwards if asked.
 //!
-//! Invariants: a [`Topic`] has a leader for each partition at the time it was looked up.
+//! Invariants: a [`Topic`] has a leader for each partition at the time it was looked up, and one that has been prepared has leaders
+//!   that act as such.
 //! Why: brokers that cannot create topics by request (librdkafka's mock cluster) create them on first sight; then that is used.
+
+mod offsets;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+pub use offsets::{At, offsets};
 
 use crate::options::{Mode, Options, PARTITIONS_DEFAULT};
 use crate::wire::{Wire, error_name};
@@ -50,7 +54,7 @@ pub fn bootstrap(options: &Options) -> Vec<String> {
     options.bootstrap_servers.split(',').map(|server| server.trim().to_owned()).filter(|s| !s.is_empty()).collect()
 }
 
-/// Looks the topic up, creates it if it is missing, waits until every partition has a leader.
+/// Looks the topic up, creates it if it is missing, waits until every partition has a leader that answers for it.
 pub fn prepare(options: &Options) -> Result<Topic> {
     let mut wire = Wire::connect(&bootstrap(options))?;
     let mut auto_create = false;
@@ -73,6 +77,7 @@ pub fn prepare(options: &Options) -> Result<Topic> {
             topic.name
         );
     }
+    offsets(options, &topic, At::End)?;
     Ok(topic)
 }
 

@@ -10,22 +10,15 @@ use rdkafka::message::Message;
 use super::{Audit, Auditor, Ledger, Observed};
 use crate::client::Plan;
 use crate::client::librdkafka::{Reader, Reading};
-use crate::options::Options;
 use crate::payload::Identity;
-use crate::topic::Topic;
+use crate::topic::{self, At};
 
 /// No record for this long: what is left cannot be read.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
-/// The end offset of each partition, now.
-pub fn end_offsets(options: &Options, topic: &Topic) -> Result<Vec<i64>> {
-    let reader = Reader::connect(options, topic)?;
-    (0..topic.partitions()).map(|partition| reader.watermarks(partition).map(|(_, end)| end)).collect()
-}
-
 /// Compares what was acknowledged with what is there.
 pub fn audit(plan: &Plan, ledger: Ledger, start_offsets: &[i64]) -> Result<Audit> {
-    let end_offsets = end_offsets(&plan.options, &plan.topic)?;
+    let end_offsets = topic::offsets(&plan.options, &plan.topic, At::End)?;
     let mut auditor = Auditor::new(ledger, start_offsets);
     let mut reader = Reader::connect(&plan.options, &plan.topic)?;
     let ranges: Vec<(u32, i64, i64)> =

@@ -15,7 +15,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
-use crate::options::{Compression, Options};
+use crate::options::Options;
 use crate::wire::CLIENT_ID;
 
 /// What librdkafka says is shown this often, then no more.
@@ -44,7 +44,7 @@ fn producer_config(options: &Options) -> ClientConfig {
     config.set("queue.buffering.max.messages", queue_messages.to_string());
     config.set("queue.buffering.max.kbytes", "1048576");
     config.set("enable.idempotence", options.idempotence.to_string());
-    config.set("compression.codec", codec(options.compression));
+    config.set("compression.codec", options.compression.name());
     // librdkafka refuses requests that could not hold the largest message.
     config.set("message.max.bytes", (u64::from(options.message_size.max) + 1_000).max(1_000_000).to_string());
     if let Some(bytes) = options.batch_bytes {
@@ -76,16 +76,6 @@ fn with_properties(mut config: ClientConfig, options: &Options) -> ClientConfig 
         config.set(&property.name, &property.value);
     }
     config
-}
-
-fn codec(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "none",
-        Compression::Gzip => "gzip",
-        Compression::Snappy => "snappy",
-        Compression::Lz4 => "lz4",
-        Compression::Zstd => "zstd",
-    }
 }
 
 /// The name that failures of this kind are counted under.

@@ -31,7 +31,7 @@ use super::{Finished, Plan};
 use crate::audit::Ledger;
 use crate::clock::{nanoseconds, now_ns, unix_ms};
 use crate::figures::SharedRecorder;
-use crate::load::{Load, Step, Window};
+use crate::load::{Load, Step};
 use crate::options::{Acks, Options};
 use crate::sys;
 use crate::topic::{self, Topic};
@@ -128,10 +128,10 @@ impl Client {
     }
 
     /// See [`super::Sender::run`].
-    pub fn run(mut self, mut load: Load, window: Window, recorder: &SharedRecorder) -> Result<Finished> {
+    pub fn run(mut self, mut load: Load, recorder: &SharedRecorder) -> Result<Finished> {
         sys::wake_on_time();
         let stopped_ns = loop {
-            let timeout_ns = match self.send_due(&mut load, window, recorder) {
+            let timeout_ns = match self.send_due(&mut load, recorder) {
                 Step::Done => break now_ns(),
                 Step::Send { .. } => 0,
                 Step::AwaitTime(at_ns) => at_ns.saturating_sub(now_ns()).min(WAIT_NS_MAX),
@@ -177,6 +177,9 @@ impl Client {
         }
         // From the last, so that giving one up moves none that is still to come.
         for place in (0..interests.len()).rev() {
+            if sys::is_writable(&interests[place]) {
+                self.connections[place].on_writable();
+            }
             if sys::is_readable(&interests[place])
                 && let Err(error) = self.receive(place, recorder)
             {

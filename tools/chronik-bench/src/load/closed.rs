@@ -18,9 +18,14 @@ impl Closed {
         Self { concurrency, window, records_left: records }
     }
 
+    /// Whether nothing more is sent.
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        now_ns >= self.window.until_ns || self.records_left == 0
+    }
+
     /// See [`super::Load::step`]. A send larger than the concurrency goes out alone.
     pub fn step(&mut self, now_ns: u64, outstanding: u64, records: u64) -> Step {
-        if now_ns >= self.window.until_ns || self.records_left == 0 {
+        if self.is_over(now_ns) {
             return Step::Done;
         }
         if outstanding > 0 && outstanding + records > self.concurrency {

@@ -1,9 +1,13 @@
 //! Open loop: a fixed schedule of intended send times, whatever the broker does.
 //!
-//! Invariants: the n-th record is due at start + n / rate, computed from n (no drift); a late send keeps its due time.
+//! Invariants: the n-th record is due at start + n / rate, computed from n (no drift); a late send keeps its due time; the schedule
+//!   is over when its window is, and what is late by then may still go out for a bounded time.
 //! Why: latency that counts from the intended time charges a stall to every record that had to wait (no coordinated omission).
 
 use super::{Step, Window};
+
+/// What was due in the window may go out this long after it; what is later than that is unsent.
+const LATE_NS_MAX: u64 = 1_000_000_000;
 
 /// An open loop.
 #[derive(Clone, Debug)]
@@ -28,14 +32,21 @@ impl Open {
         self.start_ns + (self.sent as f64 * 1e9 / self.records_per_s) as u64
     }
 
+    /// Whether nothing more is sent.
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        let until_ns = self.window.until_ns;
+        let all_sent = self.due_ns() >= until_ns && now_ns >= until_ns;
+        self.records_left == 0 || all_sent || now_ns >= until_ns.saturating_add(LATE_NS_MAX)
+    }
+
     /// See [`super::Load::step`]. The records of one send are due together, when its first is.
     pub fn step(&mut self, now_ns: u64, records: u64) -> Step {
         let due_ns = self.due_ns();
-        if now_ns >= self.window.until_ns || due_ns >= self.window.until_ns || self.records_left == 0 {
+        if self.is_over(now_ns) {
             return Step::Done;
         }
-        if due_ns > now_ns {
-            return Step::AwaitTime(due_ns);
+        if due_ns > now_ns || due_ns >= self.window.until_ns {
+            return Step::AwaitTime(due_ns.min(self.window.until_ns));
         }
         if due_ns >= self.window.from_ns {
             self.records_left = self.records_left.saturating_sub(records);
@@ -68,7 +79,7 @@ mod tests {
         let window = Window { start_ns: 0, from_ns: 0, until_ns: u64::MAX };
         let mut open = Open::new(30_000.0, 0, 1, window, u64::MAX);
         for n in 0..3_000_000_u64 {
-            let Step::Send { due_ns } = open.step(u64::MAX - 1, 1) else { panic!("not sent") };
+            let Step::Send { due_ns } = open.step(1 << 60, 1) else { panic!("not sent") };
             assert!(due_ns.abs_diff((u128::from(n) * u128::from(SECOND) / 30_000) as u64) <= 1);
         }
     }
@@ -91,9 +102,25 @@ mod tests {
         for _ in 0..25 {
             assert!(matches!(open.step(2 * SECOND + SECOND / 2, 1), Step::Send { .. }));
         }
-        assert_eq!(open.step(3 * SECOND, 1), Step::Done);
+        assert_eq!(open.step(3 * SECOND + LATE_NS_MAX, 1), Step::Done);
         let unsent: Vec<u64> = open.unsent().collect();
         assert_eq!(unsent, [2_500_000_000, 2_600_000_000, 2_700_000_000, 2_800_000_000, 2_900_000_000]);
+    }
+
+    #[test]
+    fn the_schedule_lasts_as_long_as_its_window() {
+        let mut open = Open::new(10.0, 0, 1, WINDOW, u64::MAX);
+        while matches!(open.step(3 * SECOND - 1, 1), Step::Send { .. }) {}
+        assert_eq!(open.sent, 30);
+        assert_eq!(open.step(3 * SECOND - 1, 1), Step::AwaitTime(3 * SECOND));
+        assert_eq!(open.step(3 * SECOND, 1), Step::Done);
+    }
+
+    #[test]
+    fn what_is_a_little_late_at_the_end_still_goes_out() {
+        let mut open = Open::new(10.0, 0, 1, WINDOW, u64::MAX);
+        while matches!(open.step(3 * SECOND + LATE_NS_MAX - 1, 1), Step::Send { .. }) {}
+        assert_eq!((open.sent, open.unsent().count()), (30, 0));
     }
 
     #[test]

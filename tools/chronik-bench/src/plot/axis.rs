@@ -46,14 +46,22 @@ impl Axis {
             let decades = (self.high / self.low).log10().round() as i32;
             for decade in 0..=decades {
                 let value = self.low * 10_f64.powi(decade);
-                ticks.push((value, name(value)));
+                ticks.push((value, trimmed(value)));
             }
         } else {
             let step = step(self.high);
             let count = (self.high / step).round() as u32;
+            let (unit, letter) = if self.high >= 1e6 {
+                (1e6, "M")
+            } else if self.high >= 1e4 {
+                (1e3, "k")
+            } else {
+                (1.0, "")
+            };
             for index in 0..=count {
                 let value = f64::from(index) * step;
-                ticks.push((value, name(value)));
+                let letter = if index == 0 { "" } else { letter };
+                ticks.push((value, format!("{}{letter}", trimmed(value / unit))));
             }
         }
         ticks
@@ -68,16 +76,6 @@ fn step(span: f64) -> f64 {
     let magnitude = 10_f64.powf((span / 4.0).log10().floor());
     let factor = [5.0, 2.0].into_iter().find(|factor| span / (magnitude * factor) >= 4.0).unwrap_or(1.0);
     magnitude * factor
-}
-
-fn name(value: f64) -> String {
-    if value >= 1e6 {
-        format!("{}M", trimmed(value / 1e6))
-    } else if value >= 1e4 {
-        format!("{}k", trimmed(value / 1e3))
-    } else {
-        trimmed(value)
-    }
 }
 
 fn trimmed(value: f64) -> String {

@@ -15,6 +15,7 @@ use crate::client::librdkafka::{Reader, Reading, error_name};
 use crate::clock::now_ns;
 use crate::figures::{Counts, Figures, SharedRecorder, merged};
 use crate::load::Window;
+use crate::topic::{self, At};
 
 /// Nothing for this long: what is left cannot be read.
 const STALL_NS_MAX: u64 = 30_000_000_000;
@@ -24,16 +25,17 @@ type Ranges = Vec<(u32, i64, i64)>;
 /// Reads until the end of the backlog, of the time or of the count, whichever comes first.
 pub fn run(plan: &Arc<Plan>) -> Result<Figures> {
     let options = &plan.options;
+    let starts = topic::offsets(options, &plan.topic, At::Start)?;
+    let ends = topic::offsets(options, &plan.topic, At::End)?;
+    let backlog: i64 = starts.iter().zip(&ends).map(|(start, end)| end - start).sum();
+    ensure!(backlog > 0, "topic {} is empty: fill it with a produce run first", options.topic);
     let mut readers: Vec<(Reader, Ranges)> = Vec::new();
     for thread in 0..options.threads.min(plan.topic.partitions()) {
         let reader = Reader::connect(options, &plan.topic)?;
         let mine = (thread..plan.topic.partitions()).step_by(options.threads as usize);
-        let ranges = mine.map(|partition| reader.watermarks(partition).map(|(start, end)| (partition, start, end)));
-        let ranges: Ranges = ranges.collect::<Result<_>>()?;
+        let ranges = mine.map(|partition| (partition, starts[partition as usize], ends[partition as usize])).collect();
         readers.push((reader, ranges));
     }
-    let backlog: i64 = readers.iter().flat_map(|(_, ranges)| ranges).map(|(_, start, end)| end - start).sum();
-    ensure!(backlog > 0, "topic {} is empty: fill it with a produce run first", options.topic);
     let records = options.records.unwrap_or(u64::MAX).div_ceil(readers.len() as u64);
     let window = Window::new(options, now_ns());
     let recorders: Vec<SharedRecorder> = readers.iter().map(|_| SharedRecorder::new(window)).collect();

@@ -152,6 +152,23 @@ fn failures_are_counted_by_code_and_never_in_the_rate() {
 }
 
 #[test]
+fn a_broker_that_goes_away_and_comes_back_costs_failures_and_no_more() {
+    let cluster = Cluster::new(1, 2);
+    let options = cluster.options("--client raw --warm-up 0s --duration 2s --rate 1000");
+    let figures = std::thread::scope(|scope| {
+        let running = scope.spawn(|| run(&options).unwrap().1);
+        std::thread::sleep(Duration::from_millis(700));
+        cluster.mock.broker_down(1).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        cluster.mock.broker_up(1).unwrap();
+        running.join().unwrap()
+    });
+    assert!(figures.messages > 1000, "{figures:?}");
+    assert!(figures.max_ms.unwrap() > 200.0, "the outage is charged to the records that were due in it: {figures:?}");
+    assert!(figures.errors.keys().all(|code| code == "ConnectionLost"), "{figures:?}");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_an_error_at_once() {
     let mut options = Cluster::new(1, 1).options("");
     options.bootstrap_servers = "127.0.0.1:1".to_owned();

@@ -9,15 +9,13 @@ use anyhow::{Context, Result};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{complain, consumer_config, with_properties};
 use crate::options::{Mode, Options};
 use crate::topic::Topic;
-
-const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A consumer.
 pub struct Reader {
@@ -48,6 +46,10 @@ impl ClientContext for Logged {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // That a partition is read to its end is news to the reader, not trouble.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         complain(&format!("{error}: {reason}"));
     }
 }
@@ -63,13 +65,6 @@ impl Reader {
         }
         let consumer = config.create_with_context(Logged).context("cannot make a librdkafka consumer")?;
         Ok(Self { consumer, topic: topic.name.clone(), ends: vec![None; topic.leaders.len()] })
-    }
-
-    /// The first offset of a partition, and its end.
-    pub fn watermarks(&self, partition: u32) -> Result<(i64, i64)> {
-        self.consumer
-            .fetch_watermarks(&self.topic, partition as i32, WATERMARKS_TIMEOUT)
-            .with_context(|| format!("cannot ask for the offsets of partition {partition}"))
     }
 
     /// Starts to read these partitions: (partition, first offset, end offset). An end of `i64::MAX` is never reached.

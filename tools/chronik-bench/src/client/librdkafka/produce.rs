@@ -199,7 +199,9 @@ impl Job {
         loop {
             match self.send(producer, sending, due_ns) {
                 Ok(()) => return self.recorder.lock().on_sent(due_ns, now_ns(), 1),
-                Err(RDKafkaErrorCode::QueueFull) if now_ns() < window.until_ns => std::thread::sleep(QUEUE_FULL_PAUSE),
+                Err(RDKafkaErrorCode::QueueFull) if !sending.load.is_over(now_ns()) => {
+                    std::thread::sleep(QUEUE_FULL_PAUSE);
+                }
                 Err(RDKafkaErrorCode::QueueFull) => {
                     if window.contains(due_ns) {
                         self.recorder.lock().on_unsent(due_ns, now_ns());

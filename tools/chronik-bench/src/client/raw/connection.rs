@@ -77,6 +77,8 @@ pub struct Connection {
     /// Requests without an answer, oldest first.
     pub in_flight: VecDeque<InFlight>,
     output: VecDeque<Bytes>,
+    /// Whether the socket took no more, and has not yet said that it does again.
+    full: bool,
     input: BytesMut,
     queued_position: u64,
     written_position: u64,
@@ -95,6 +97,7 @@ impl Connection {
             sequences: vec![0; partitions as usize],
             in_flight: VecDeque::new(),
             output: VecDeque::new(),
+            full: false,
             input: BytesMut::new(),
             queued_position: 0,
             written_position: 0,
@@ -117,18 +120,23 @@ impl Connection {
 
     /// Writes what the socket takes.
     pub fn write(&mut self) -> Result<()> {
-        while !self.output.is_empty() {
+        while !self.output.is_empty() && !self.full {
             let slices: Vec<IoSlice<'_>> =
                 self.output.iter().take(SLICES_MAX).map(|piece| IoSlice::new(piece)).collect();
             match self.stream.write_vectored(&slices) {
                 Ok(0) => bail!("the broker takes no more"),
                 Ok(written) => self.on_written(written),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.full = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// The socket takes more.
+    pub fn on_writable(&mut self) {
+        self.full = false;
     }
 
     fn on_written(&mut self, mut written: usize) {

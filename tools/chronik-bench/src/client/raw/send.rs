@@ -6,7 +6,7 @@ use super::Client;
 use super::connection::{Connection, Kind, Part};
 use crate::clock::now_ns;
 use crate::figures::SharedRecorder;
-use crate::load::{Load, Step, Window};
+use crate::load::{Load, Step};
 use crate::payload::Identity;
 
 /// Requests sent before answers are taken again, when a schedule is behind.
@@ -14,11 +14,11 @@ const BURST: usize = 256;
 
 impl Client {
     /// Sends everything that may be sent now; what is to be awaited next. `Send` means that there is more.
-    pub(super) fn send_due(&mut self, load: &mut Load, window: Window, recorder: &SharedRecorder) -> Step {
+    pub(super) fn send_due(&mut self, load: &mut Load, recorder: &SharedRecorder) -> Step {
         let open = matches!(load, Load::Open(_));
         for _ in 0..BURST {
             let now_ns = now_ns();
-            let over = now_ns >= window.until_ns;
+            let over = load.is_over(now_ns);
             if now_ns < self.paused_until_ns && !over {
                 return Step::AwaitTime(self.paused_until_ns);
             }
