@@ -113,6 +113,17 @@ impl Rt {
         }
     }
 
+    /// Ends the process with status 1 and this message: what it would do next can't be believed.
+    pub fn die(&self, message: &str) -> ! {
+        match self {
+            Rt::Ring => {
+                eprintln!("FATAL: {message}");
+                tracing::error!("{message}");
+                std::process::exit(1);
+            }
+            Rt::Sim(_) => panic!("FATAL: {message}"),
+        }
+    }
     /// A random number, from the seed where simulated.
     pub fn random_u64(&self) -> u64 {
         match self {

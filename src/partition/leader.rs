@@ -75,7 +75,8 @@ impl Leader {
     /// A batch, appended now or before (a duplicate), waits for its acks. One whose rung is reached is answered at once.
     pub fn on_waiter(&mut self, acks: Acks, waiter: Waiter, fx: &mut Effects) {
         let (queue, rung) = match acks {
-            Acks::None => return,
+            // Nobody waits for these: they are as good as answered.
+            Acks::None => return fx.push(acknowledge(&waiter, self.ladder.log_start())),
             Acks::Leader => (&mut self.flushed_waiters, self.ladder.flushed_end().0),
             Acks::All => (&mut self.replicated_waiters, self.ladder.high_watermark().0),
         };

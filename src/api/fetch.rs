@@ -1,0 +1,206 @@
+//! Fetch (API 1).
+//!
+//! *Behaviour*: reads what is there; if that is less than the client's minimum, waits until a shard has more, then reads again.
+//! Waiting costs nothing: a watch is woken by the high watermark, never polled. The first batch of a response is returned
+//! whatever its size, so that a client with a small buffer is never stuck (KIP-74).
+//! *Versions*: 4 to 18. Sessions (KIP-227) are declined: session id 0 tells the client to send all its partitions each time.
+//! *Not here*: what may be read (`partition`), reading it (`shard::fetch`).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
+
+use crate::api::Head;
+use crate::api::error::{self, Code, KafkaCode};
+use crate::broker::{Broker, Stopping};
+use crate::limits;
+use crate::message::{FetchOrder, FetchOutcome, FetchPart, Fetched, Request, WatchOrder};
+use crate::metadata::image::Image;
+use crate::model::{LeaderEpoch, PartitionId, ShardId, TopicId};
+use crate::rt::Monotonic;
+
+/// A partition of the request: found, or refused before any shard is asked.
+type Target = Result<FetchPart, Code>;
+
+/// Serves a fetch.
+pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> FetchResponse {
+    if request.session_id != 0 {
+        return FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
+    }
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(limits::FETCH_WAIT_MS_MAX));
+    let deadline = broker.rt.now().after(wait);
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.broker.fetch_max_bytes);
+    let image = broker.image();
+    let targets: Vec<Target> = request
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|partition| target(&image, head.version, topic, partition)))
+        .collect();
+    drop(image);
+    let outcomes = match wait_and_read(broker, &targets, bytes_min, bytes_max, deadline).await {
+        Ok(outcomes) => outcomes,
+        Err(Stopping) => return FetchResponse::default().with_error_code(ResponseError::NotLeaderOrFollower.code()),
+    };
+    respond(request.topics, targets, outcomes)
+}
+
+async fn wait_and_read(
+    broker: &Rc<Broker>,
+    targets: &[Target],
+    bytes_min: usize,
+    bytes_max: usize,
+    deadline: Monotonic,
+) -> Result<Vec<Option<FetchOutcome>>, Stopping> {
+    loop {
+        let outcomes = read(broker, targets, bytes_max).await?;
+        let found: usize = outcomes.iter().flatten().flatten().map(|fetched| fetched.records.len()).sum();
+        let failed = targets.iter().any(Result::is_err) || outcomes.iter().flatten().any(must_hear);
+        if found >= bytes_min.min(bytes_max) || failed || broker.rt.now() >= deadline {
+            return Ok(outcomes);
+        }
+        watch(broker, targets, bytes_min - found, found, deadline).await?;
+    }
+}
+
+/// An outcome that the client must hear of at once.
+fn must_hear(outcome: &FetchOutcome) -> bool {
+    outcome.as_ref().map_or(true, |fetched| fetched.diverging.is_some())
+}
+
+/// Reads all targets, shard by shard in the order in which the client named them, within `bytes_max` together.
+async fn read(
+    broker: &Rc<Broker>,
+    targets: &[Target],
+    bytes_max: usize,
+) -> Result<Vec<Option<FetchOutcome>>, Stopping> {
+    let mut outcomes: Vec<Option<FetchOutcome>> = targets.iter().map(|_| None).collect();
+    let mut bytes_left = bytes_max;
+    let mut found_any = false;
+    for shard in 0..broker.shards {
+        let of_shard = |target: &Target| target.ok().filter(|part| broker.shard_of(part.partition) == ShardId(shard));
+        let (slots, parts): (Vec<usize>, Vec<FetchPart>) =
+            targets.iter().enumerate().filter_map(|(slot, target)| Some((slot, of_shard(target)?))).unzip();
+        if parts.is_empty() {
+            continue;
+        }
+        let order = FetchOrder { parts, bytes_max: bytes_left, first_batch_always: !found_any };
+        for (slot, outcome) in slots.into_iter().zip(broker.fetch(ShardId(shard), order).await?) {
+            let bytes = outcome.as_ref().map_or(0, |fetched| fetched.records.len());
+            bytes_left = bytes_left.saturating_sub(bytes);
+            found_any |= bytes > 0;
+            outcomes[slot] = Some(outcome);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Waits until any shard has enough, or the deadline. `found` bytes lie there already, and each shard counts its own again.
+async fn watch(
+    broker: &Rc<Broker>,
+    targets: &[Target],
+    missing: usize,
+    found: usize,
+    deadline: Monotonic,
+) -> Result<(), Stopping> {
+    let mut watches = FuturesUnordered::new();
+    for shard in 0..broker.shards {
+        let parts: Vec<(PartitionId, i64)> = targets
+            .iter()
+            .flatten()
+            .filter(|part| broker.shard_of(part.partition) == ShardId(shard))
+            .map(|part| (part.partition, part.offset))
+            .collect();
+        if !parts.is_empty() {
+            // What was found may lie on other shards: with one shard the sum is exact, with more it may wake early.
+            let bytes_min = if broker.shards == 1 { missing + found } else { missing };
+            watches.push(broker.ask(ShardId(shard), Request::Watch(WatchOrder { parts, bytes_min, deadline })));
+        }
+    }
+    if watches.is_empty() {
+        broker.rt.sleep(deadline.since(broker.rt.now())).await;
+        return Ok(());
+    }
+    or(async { watches.next().await.map_or(Err(Stopping), |reply| reply.map(|_| ())) }, async {
+        broker.rt.sleep(deadline.since(broker.rt.now())).await;
+        Ok(())
+    })
+    .await
+}
+
+fn target(image: &Image, version: i16, topic: &FetchTopic, partition: &FetchPartition) -> Target {
+    let found =
+        if version >= 13 { image.topic(TopicId(topic.topic_id)) } else { image.topic_by_name(topic.topic.as_str()) };
+    let found = found.ok_or_else(|| {
+        if version >= 13 { ResponseError::UnknownTopicId.code() } else { ResponseError::UnknownTopicOrPartition.code() }
+    })?;
+    if found.partition(partition.partition).is_none() {
+        return Err(ResponseError::UnknownTopicOrPartition.code());
+    }
+    Ok(FetchPart {
+        partition: PartitionId { topic_id: found.id, partition: partition.partition },
+        offset: partition.fetch_offset,
+        bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        current_leader_epoch: epoch(partition.current_leader_epoch),
+        last_fetched_epoch: epoch(partition.last_fetched_epoch),
+    })
+}
+
+/// -1 on the wire: the client does not say.
+pub(super) fn epoch(number: i32) -> Option<LeaderEpoch> {
+    (number >= 0).then_some(LeaderEpoch(number))
+}
+
+fn respond(topics: Vec<FetchTopic>, targets: Vec<Target>, outcomes: Vec<Option<FetchOutcome>>) -> FetchResponse {
+    let mut results = targets.into_iter().zip(outcomes);
+    let responses = topics
+        .into_iter()
+        .map(|topic| {
+            let partitions = topic.partitions.iter().zip(results.by_ref());
+            let partitions =
+                partitions.map(|(partition, (target, outcome))| partition_data(partition.partition, target, outcome));
+            FetchableTopicResponse::default()
+                .with_partitions(partitions.collect())
+                .with_topic(topic.topic)
+                .with_topic_id(topic.topic_id)
+        })
+        .collect();
+    FetchResponse::default().with_responses(responses)
+}
+
+fn partition_data(index: i32, target: Target, outcome: Option<FetchOutcome>) -> PartitionData {
+    // No records are an empty field, never a null one: librdkafka and others do not take null (lesson 82).
+    let data = PartitionData::default()
+        .with_partition_index(index)
+        .with_high_watermark(-1)
+        .with_last_stable_offset(-1)
+        .with_log_start_offset(-1)
+        .with_preferred_read_replica((-1).into())
+        .with_records(Some(bytes::Bytes::new()));
+    match (target, outcome) {
+        (Err(code), _) => data.with_error_code(code),
+        (Ok(_), None) => data.with_error_code(ResponseError::UnknownServerError.code()),
+        (Ok(_), Some(Err(error))) => data.with_error_code(error.code()),
+        (Ok(_), Some(Ok(fetched))) => with_fetched(data.with_error_code(error::NONE), fetched),
+    }
+}
+
+fn with_fetched(data: PartitionData, fetched: Fetched) -> PartitionData {
+    let data = data
+        .with_high_watermark(fetched.high_watermark)
+        .with_last_stable_offset(fetched.high_watermark)
+        .with_log_start_offset(fetched.log_start_offset)
+        .with_records(Some(fetched.records));
+    match fetched.diverging {
+        Some((LeaderEpoch(epoch), end)) => {
+            data.with_diverging_epoch(EpochEndOffset::default().with_epoch(epoch).with_end_offset(end))
+        }
+        None => data,
+    }
+}

@@ -1,0 +1,124 @@
+//! One client's connection: requests in, responses out in the same order.
+//!
+//! *Which core*: the shard that the acceptor gave it to, for life.
+//! *Invariants*: responses leave in request order (lesson 75); a body is read only once its bytes are within the budgets;
+//! requests in flight are bounded, so a client that does not read stops being read.
+//! *Not here*: what a request means (`api`).
+//! *Why* two tasks: produces are dispatched while earlier ones still flush; Kafka handles one at a time per connection.
+
+mod reader;
+mod responses;
+mod writer;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use futures_lite::future::or;
+use net::stream::Accepted;
+use slab::Slab;
+
+use crate::broker::Broker;
+use crate::local::{Budget, Notify};
+use crate::rt::Monotonic;
+use responses::Responses;
+
+/// The connections of one shard, and what bounds them together.
+pub struct Connections {
+    open: RefCell<Slab<Rc<Connection>>>,
+    /// Bytes of produce requests that may be held by all of them.
+    produce_bytes: Budget,
+    /// Bytes of all other requests: they get through while produces wait for a slow disk (lesson 85).
+    control_bytes: Budget,
+    closing: Cell<bool>,
+}
+
+/// What the two tasks of a connection, and the shard's sweeper, share.
+struct Connection {
+    /// Bytes of requests that are not answered yet.
+    request_bytes: Budget,
+    responses: Responses,
+    /// Nudged when the connection must end.
+    end: Notify,
+    /// The client has closed its side: nobody reads what is in flight.
+    client_left: Cell<bool>,
+    last_progress: Cell<Monotonic>,
+}
+
+impl Connections {
+    /// None yet; all together may hold this many bytes of requests of each kind.
+    pub fn new(produce_bytes: usize, control_bytes: usize) -> Connections {
+        Connections {
+            open: RefCell::default(),
+            produce_bytes: Budget::new(produce_bytes),
+            control_bytes: Budget::new(control_bytes),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// No request is read any more; what is in flight is still answered.
+    pub fn stop_reading(&self) {
+        self.closing.set(true);
+        self.open.borrow().iter().for_each(|(_, connection)| connection.responses.stop_reading());
+    }
+
+    /// Ends connections that have made no progress since `before`.
+    pub fn end_idle(&self, before: Monotonic) -> usize {
+        let open = self.open.borrow();
+        let idle = open.iter().filter(|(_, connection)| connection.last_progress.get() < before);
+        idle.map(|(_, connection)| connection.end()).count()
+    }
+
+    /// Ends all connections, whatever they are doing.
+    pub fn end_all(&self) {
+        self.open.borrow().iter().for_each(|(_, connection)| connection.end());
+    }
+}
+
+impl Connection {
+    fn end(&self) {
+        self.end.notify();
+    }
+
+    fn on_progress(&self, broker: &Broker) {
+        self.last_progress.set(broker.rt.now());
+    }
+}
+
+/// Serves a connection until its client leaves, breaks the protocol or is idle for too long.
+pub async fn serve(broker: Rc<Broker>, accepted: Accepted) {
+    let connections = broker.connections.clone();
+    let (read, mut write) = match accepted.bind() {
+        Ok(halves) => halves,
+        Err(error) => {
+            tracing::debug!("a connection was lost before it was served: {error}");
+            return;
+        }
+    };
+    let connection = Rc::new(Connection {
+        request_bytes: Budget::new(crate::limits::REQUEST_BYTES_PER_CONNECTION_MAX),
+        responses: Responses::default(),
+        end: Notify::default(),
+        client_left: Cell::new(false),
+        last_progress: Cell::new(broker.rt.now()),
+    });
+    let key = connections.open.borrow_mut().insert(connection.clone());
+    broker.metrics.connection_opened();
+    if connections.closing.get() {
+        connection.responses.stop_reading();
+    }
+    let reading = reader::run(broker.clone(), connection.clone(), read);
+    let writing = writer::run(&broker, &connection, &mut write);
+    // The reader runs beside, for the writer may be waiting for a long poll when the client leaves.
+    broker.rt.spawn(reading);
+    or(writing, connection.end.notified()).await;
+    connection.end();
+    connection.responses.close();
+    write.shutdown();
+    connections.open.borrow_mut().remove(key);
+    broker.metrics.connection_closed();
+}

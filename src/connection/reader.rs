@@ -1,0 +1,79 @@
+//! Requests in: a frame's length, the budget for it, its body, its dispatch.
+
+use std::rc::Rc;
+
+use bytes::Buf;
+use futures_lite::future::or;
+use kafka_protocol::messages::ApiKey;
+use net::frame::{FrameError, FrameReader};
+use net::stream::ReadHalf;
+
+use crate::api::{self, Close};
+use crate::broker::Broker;
+use crate::connection::Connection;
+use crate::connection::responses::InFlight;
+
+/// Why reading ended.
+enum Ended {
+    /// The client left, or the broker stops.
+    Quietly,
+    Frame(FrameError),
+    Request(Close),
+}
+
+/// Reads and dispatches requests until there are no more.
+pub(super) async fn run(broker: Rc<Broker>, connection: Rc<Connection>, read: ReadHalf) {
+    let frame_bytes_max = broker.config.broker.socket_request_max_bytes;
+    let mut frames = FrameReader::new(read, frame_bytes_max);
+    let ended = or(read_all(&broker, &connection, &mut frames), async {
+        connection.responses.reading_stopped().await;
+        Ended::Quietly
+    })
+    .await;
+    match ended {
+        Ended::Quietly => {}
+        Ended::Frame(error) => tracing::debug!("connection closed: {error}"),
+        Ended::Request(close) => {
+            broker.metrics.connection_refused_request();
+            tracing::info!("connection closed: {close}");
+        }
+    }
+    // What was dispatched before is still answered; then the writer ends, and the connection with it.
+    connection.responses.on_read_ended();
+    if connection.client_left.get() {
+        connection.end();
+    }
+}
+
+async fn read_all(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut FrameReader) -> Ended {
+    loop {
+        match read_one(broker, connection, frames).await {
+            Ok(true) => {}
+            Ok(false) => return Ended::Quietly,
+            Err(ended) => return ended,
+        }
+    }
+}
+
+async fn read_one(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut FrameReader) -> Result<bool, Ended> {
+    if !connection.responses.has_room().await {
+        return Ok(false);
+    }
+    let Some(bytes) = frames.next_length().await.map_err(Ended::Frame)? else {
+        connection.client_left.set(true);
+        return Ok(false);
+    };
+    if bytes < 8 {
+        return Err(Ended::Request(Close::NoHeader(bytes)));
+    }
+    let is_produce = frames.peek(2).await.map_err(Ended::Frame)?.get_i16() == ApiKey::Produce as i16;
+    let connections = &broker.connections;
+    let shard_budget = if is_produce { &connections.produce_bytes } else { &connections.control_bytes };
+    let held = [connection.request_bytes.acquire(bytes).await, shard_budget.acquire(bytes).await];
+    let frame = frames.body(bytes).await.map_err(Ended::Frame)?;
+    connection.on_progress(broker);
+    broker.metrics.bytes_in(bytes + 4);
+    let pending = api::dispatch(broker, frame).map_err(Ended::Request)?;
+    connection.responses.push(InFlight { pending, _held: held });
+    Ok(true)
+}

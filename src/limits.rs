@@ -1,0 +1,66 @@
+//! Every bound of the server, in one place, each with its reason.
+//!
+//! *Which core*: any. *Not here*: what the operator may set (config) and what Kafka fixes (the protocol).
+
+/// Messages in one ring between two executors. Fewer than some 1,000 cost throughput; each slot is small.
+pub const RING_MESSAGES_MAX: usize = 4096;
+
+/// Calls that one executor may have open at another. Connections' own bounds keep the number far lower.
+pub const CALLS_OPEN_MAX: usize = 65_536;
+
+/// Partitions that one produce request may name: a ticket has 20 bits for the part's index.
+pub const PRODUCE_PARTS_MAX: usize = 1 << 20;
+
+/// Requests that one connection may have in flight: the responses must leave in order, so they pile up behind a slow one.
+pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 1024;
+
+/// Bytes of requests that one connection may have in flight. One request may be larger, but is then alone.
+pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
+
+/// Partitions that are opened at once at a start or after a creation: enough to keep the device busy, few enough for memory.
+pub const PARTITIONS_OPENING_MAX: usize = 64;
+
+/// Logs under maintenance (zeros, rolls, retention) at once in a shard.
+pub const LOGS_IN_MAINTENANCE_MAX: usize = 8;
+
+/// Longest that a fetch may wait, whatever it asks for, ms: a parked fetch holds memory.
+pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
+
+/// How often waiting produces are looked over for time-outs, ms. Only while any waits.
+pub const PRODUCE_TIMEOUT_SWEEP_MS: u64 = 20;
+
+/// Size of a shard's epoch journal: room for some 100,000 changes before it is written anew.
+pub const EPOCH_JOURNAL_BYTES: u64 = 4 << 20;
+
+/// How often a shard's housekeeping looks at its clock, ms.
+pub const HOUSEKEEPING_MS: u64 = 1_000;
+
+/// How long directories that the metadata does not know are kept, ms: a day to notice a mistake.
+pub const STRAY_KEPT_MS: i64 = 24 * 3600 * 1000;
+
+/// Bytes of logs that a shard keeps in memory after it read them from disk.
+pub const READ_CACHE_BYTES_PER_SHARD: usize = 64 << 20;
+
+/// Bytes of produce requests that one shard's connections may hold together.
+pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
+
+/// Bytes of other requests that one shard's connections may hold together.
+pub const CONTROL_BYTES_PER_SHARD_MAX: usize = 16 << 20;
+
+/// How long a stop waits for connections to be answered, ms.
+pub const DRAIN_MS_MAX: u64 = 5_000;
+
+/// How often a stop looks whether they are, ms.
+pub const DRAIN_POLL_MS: u64 = 5;
+
+/// How long a stopped shard stays for its last answer to be taken, ms.
+pub const FAREWELL_MS: u64 = 20;
+
+/// First pause after a failed accept, ms; doubled each time.
+pub const ACCEPT_BACKOFF_MS_MIN: u64 = 10;
+
+/// Longest pause after a failed accept, ms.
+pub const ACCEPT_BACKOFF_MS_MAX: u64 = 1_000;
+
+/// Connections that the kernel keeps until the acceptor takes them.
+pub const LISTEN_BACKLOG: i32 = 1024;

@@ -1,0 +1,161 @@
+//! A shard executor's life: wait for the metadata core's word, serve, stop.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use storage::checkpoints::Checkpoints;
+use storage::data_dir::DataDir;
+use storage::disk::{Disk, DiskError};
+use storage::epoch_journal::EpochJournal;
+use storage::turn::Barrier;
+
+use crate::broker::{Broker, ProducerIds};
+use crate::connection::{self, Connections};
+use crate::limits;
+use crate::local::Notify;
+use crate::mesh::{Mesh, MeshEnds, Responder};
+use crate::message::{Beginning, Core, Reply, Request};
+use crate::model::{BrokerId, ShardId};
+use crate::server::{Setup, World};
+use crate::shard::{Caller, Parts, Shard};
+
+struct Files {
+    barrier: Barrier,
+    checkpoints: Checkpoints,
+    epoch_journal: EpochJournal,
+}
+
+struct ShardCore {
+    world: World,
+    setup: Setup,
+    id: ShardId,
+    mesh: OnceCell<Mesh>,
+    broker: OnceCell<Rc<Broker>>,
+    stopped: Notify,
+}
+
+/// Runs a shard until it is told to stop.
+pub async fn run(world: World, setup: Setup, id: ShardId, ends: MeshEnds) {
+    let rt = world.rt.clone();
+    let core = Rc::new(ShardCore {
+        world,
+        setup,
+        id,
+        mesh: OnceCell::new(),
+        broker: OnceCell::new(),
+        stopped: Notify::default(),
+    });
+    let serving = core.clone();
+    let mesh = Mesh::start(&rt, ends, move |from, request, responder| serving.clone().serve(from, request, responder));
+    assert!(core.mesh.set(mesh).is_ok(), "the mesh is started once");
+    core.stopped.notified().await;
+    // The answer to Stop must reach the metadata core before this executor's tasks are gone.
+    rt.sleep(Duration::from_millis(limits::FAREWELL_MS)).await;
+}
+
+impl ShardCore {
+    fn serve(self: Rc<Self>, _from: Core, request: Request, responder: Responder) {
+        let rt = self.world.rt.clone();
+        match request {
+            Request::Begin(beginning) => rt.spawn(async move {
+                self.begin(*beginning).await;
+                responder.answer(Reply::Done);
+            }),
+            Request::Connection(accepted) => {
+                let broker = self.broker().clone();
+                rt.spawn(async move {
+                    connection::serve(broker, accepted).await;
+                    responder.answer(Reply::Done);
+                });
+            }
+            Request::Stop => rt.spawn(async move {
+                self.stop().await;
+                responder.answer(Reply::Done);
+                self.stopped.notify();
+            }),
+            request => self.broker().shard.serve(request, Caller::There(responder)),
+        }
+    }
+
+    fn broker(&self) -> &Rc<Broker> {
+        self.broker.get().expect("the metadata core begins every shard before anything else")
+    }
+
+    async fn begin(&self, beginning: Beginning) {
+        let World { rt, disk, .. } = self.world.clone();
+        let Setup { config, metrics, shards, .. } = self.setup.clone();
+        let data_dir = DataDir::attach(&disk, &config.process.data_dir, &beginning.identity);
+        let files = match self.open_files(&disk, &beginning).await {
+            Ok(files) => files,
+            Err(error) => rt.die(&error.to_string()),
+        };
+        let metrics = metrics.shard(self.id.0).clone();
+        metrics.set_barrier(beginning.facts.barrier_holds);
+        let shard = Shard::start(Parts {
+            id: self.id,
+            shards,
+            me: BrokerId(beginning.identity.node_id),
+            rt: rt.clone(),
+            disk,
+            data_dir,
+            barrier: files.barrier,
+            checkpoints: files.checkpoints,
+            epoch_journal: files.epoch_journal,
+            epochs: beginning.epochs.1,
+            config: config.clone(),
+            metrics: metrics.clone(),
+            image: beginning.image,
+        });
+        let connections =
+            Rc::new(Connections::new(limits::PRODUCE_BYTES_PER_SHARD_MAX, limits::CONTROL_BYTES_PER_SHARD_MAX));
+        let mesh = self.mesh.get().expect("calls arrive only over the mesh").clone();
+        let producer_ids = ProducerIds::default();
+        let broker = Broker { rt, shard, mesh, config, metrics, shards, connections, producer_ids };
+        assert!(self.broker.set(Rc::new(broker)).is_ok(), "a shard begins once");
+        self.world.rt.spawn(sweep(self.broker().clone()));
+    }
+
+    /// This shard's own files beside its partitions.
+    async fn open_files(&self, disk: &Disk, beginning: &Beginning) -> Result<Files, DiskError> {
+        let dir = &self.setup.config.process.data_dir;
+        let number = self.id.0 as u32;
+        let (generation, known) = &beginning.checkpoints;
+        let checkpoints = Checkpoints::create(disk, dir, *generation, number, known.clone()).await?;
+        let (generation, changes) = &beginning.epochs;
+        let bytes = limits::EPOCH_JOURNAL_BYTES;
+        Ok(Files {
+            barrier: Barrier::open(disk, dir).await?,
+            checkpoints,
+            epoch_journal: EpochJournal::create(disk, dir, *generation, number, bytes, changes.clone()).await?,
+        })
+    }
+
+    /// Answers what is in flight, then flushes and closes all logs.
+    async fn stop(&self) {
+        let Some(broker) = self.broker.get() else { return };
+        let rt = &self.world.rt;
+        broker.connections.stop_reading();
+        let deadline = rt.now().after(Duration::from_millis(limits::DRAIN_MS_MAX));
+        while broker.connections.count() > 0 && rt.now() < deadline {
+            rt.sleep(Duration::from_millis(limits::DRAIN_POLL_MS)).await;
+        }
+        broker.connections.end_all();
+        broker.shard.stop().await;
+    }
+}
+
+/// Ends connections that have been idle for too long, half requests and slow readers among them.
+async fn sweep(broker: Rc<Broker>) {
+    let Ok(idle_max_ms) = u64::try_from(broker.config.broker.connections_max_idle_ms) else { return };
+    let idle_max = Duration::from_millis(idle_max_ms);
+    loop {
+        broker.rt.sleep((idle_max / 4).clamp(Duration::from_millis(100), Duration::from_secs(30))).await;
+        let now = broker.rt.now();
+        if now.0 > idle_max.as_nanos() as u64 {
+            let before = crate::rt::Monotonic(now.0 - idle_max.as_nanos() as u64);
+            let ended = broker.connections.end_idle(before);
+            broker.metrics.connections_idle_ended(ended);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A shard: one core, the partitions it owns, and every loop over them.
+//!
+//! *Which core*: its own executor; nothing here is shared with another.
+//! *Invariants*: a partition is touched only in short borrows of [`State`] that never live across an await; offsets are given
+//! only in [`produce`], acknowledgements only come out of the partition's core.
+//! *Not here*: Kafka's wire structs (`api`), sockets (`connection`), files (`storage`).
+//!
+//! ```text
+//! produce -> partition::Leader::admit -> Log::append -> dirty -> flush turn -> Leader::on_flushed -> effects -> answers
+//! fetch   -> Log::read_plan -> execute -> records            watch -> parked at the high watermark -> woken once
+//! ```
+
+pub mod assign;
+pub mod checkpoint;
+pub mod effects;
+pub mod fetch;
+pub mod flush;
+pub mod housekeeping;
+pub mod offsets;
+pub mod placement;
+pub mod produce;
+pub mod serve;
+pub mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+use storage::batch::ProducedLimits;
+use storage::checkpoints::Checkpoints;
+use storage::data_dir::DataDir;
+use storage::disk::Disk;
+use storage::epoch_journal::{EpochChanges, EpochJournal};
+use storage::log::{Log, ReadCache};
+use storage::turn::Barrier;
+
+use crate::config::Config;
+use crate::config::topic::TopicConfig;
+use crate::limits;
+use crate::local::Notify;
+use crate::message::{FetchError, Reply, SharedImage};
+use crate::metrics::ShardMetrics;
+use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
+use crate::partition::{Effects, Leader};
+use crate::rt::Rt;
+
+pub use serve::Caller;
+
+/// A map that iterates in the same order in every run: the simulator replays by it.
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// One shard of the broker.
+pub struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) shards: usize,
+    pub(crate) me: BrokerId,
+    pub(crate) rt: Rt,
+    pub(crate) disk: Disk,
+    pub(crate) data_dir: DataDir,
+    pub(crate) barrier: Barrier,
+    /// What was read from disk, for all its logs.
+    pub(crate) read_cache: ReadCache,
+    pub(crate) config: Arc<Config>,
+    pub(crate) metrics: Arc<ShardMetrics>,
+    pub(crate) state: RefCell<State>,
+    /// Some log has something to flush.
+    pub(crate) dirty: Notify,
+    /// Some produce waits, so deadlines matter.
+    pub(crate) waiting: Notify,
+    /// All is flushed, and the flush loop has ended.
+    pub(crate) flushed: Notify,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) epoch_journal: EpochJournal,
+    /// What earlier journals held of partitions that are not open yet.
+    pub(crate) epochs: RefCell<EpochChanges>,
+    /// Logs that a maintenance task has in hand.
+    pub(crate) maintained: Cell<usize>,
+    /// Something moved since the last checkpoint.
+    pub(crate) moved: Cell<bool>,
+    pub(crate) stopping: Cell<bool>,
+}
+
+/// What the shard owns. Borrowed shortly, by one task at a time.
+pub(crate) struct State {
+    pub(crate) image: SharedImage,
+    pub(crate) partitions: Map<PartitionId, Hosted>,
+    /// Logs with something to flush, in the order in which they got it; each at most once.
+    pub(crate) dirty: Vec<PartitionId>,
+    pub(crate) produces: Slab<produce::PendingProduce>,
+    pub(crate) watches: Slab<Rc<Notify>>,
+    /// Settings of every topic, whoever owns its partitions: batches are checked on the connection's shard.
+    pub(crate) topic_configs: Map<TopicId, Rc<TopicConfig>>,
+    /// Partitions that could not be opened: corrupt, or the disk failed.
+    pub(crate) broken: BTreeSet<PartitionId>,
+    /// Logs whose disk is full.
+    pub(crate) without_space: Vec<PartitionId>,
+    /// Reused, so that a produce allocates nothing here.
+    pub(crate) effects: Effects,
+}
+
+/// A partition that this shard leads: its logic and its log.
+pub(crate) struct Hosted {
+    pub(crate) leader: Leader,
+    pub(crate) log: Log,
+    /// Is it in [`State::dirty`]?
+    pub(crate) is_dirty: bool,
+    /// Does a maintenance task have it in hand?
+    pub(crate) in_maintenance: bool,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// Its number.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: usize,
+    /// This broker.
+    pub me: BrokerId,
+    /// Its executor.
+    pub rt: Rt,
+    /// The disk.
+    pub disk: Disk,
+    /// The data directory.
+    pub data_dir: DataDir,
+    /// How a turn is made durable.
+    pub barrier: Barrier,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Its counters.
+    pub metrics: Arc<ShardMetrics>,
+    /// The metadata to begin with: no partition of it is open yet.
+    pub image: SharedImage,
+    /// Where its partitions stand, on disk.
+    pub checkpoints: Checkpoints,
+    /// Leader epochs that are durable before they are used.
+    pub epoch_journal: EpochJournal,
+    /// What earlier journals held.
+    pub epochs: EpochChanges,
+}
+
+impl Shard {
+    /// Makes a shard without partitions and starts its loops.
+    pub fn start(parts: Parts) -> Rc<Shard> {
+        let state = State {
+            image: parts.image,
+            partitions: Map::default(),
+            dirty: Vec::new(),
+            produces: Slab::new(),
+            watches: Slab::new(),
+            topic_configs: Map::default(),
+            broken: BTreeSet::new(),
+            without_space: Vec::new(),
+            effects: Effects::new(),
+        };
+        let shard = Rc::new(Shard {
+            id: parts.id,
+            shards: parts.shards,
+            me: parts.me,
+            rt: parts.rt,
+            disk: parts.disk,
+            data_dir: parts.data_dir,
+            barrier: parts.barrier,
+            read_cache: ReadCache::new(limits::READ_CACHE_BYTES_PER_SHARD),
+            config: parts.config,
+            metrics: parts.metrics,
+            state: RefCell::new(state),
+            dirty: Notify::default(),
+            waiting: Notify::default(),
+            flushed: Notify::default(),
+            checkpoints: parts.checkpoints,
+            epoch_journal: parts.epoch_journal,
+            epochs: RefCell::new(parts.epochs),
+            maintained: Cell::new(0),
+            moved: Cell::new(false),
+            stopping: Cell::new(false),
+        });
+        shard.rt.spawn(flush::run(shard.clone()));
+        shard.rt.spawn(produce::time_out(shard.clone()));
+        shard.rt.spawn(housekeeping::run(shard.clone()));
+        shard
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The metadata that it acts on.
+    pub fn image(&self) -> SharedImage {
+        self.state.borrow().image.clone()
+    }
+
+    /// This broker.
+    pub fn me(&self) -> BrokerId {
+        self.me
+    }
+
+    /// What a producer's batch for a topic must keep to, now; `None`: there is no such topic any more.
+    pub fn batch_limits(&self, topic: TopicId, wall_ms: i64) -> Option<ProducedLimits> {
+        let state = self.state.borrow();
+        let config = state.topic_configs.get(&topic)?;
+        Some(ProducedLimits {
+            batch_bytes_max: config.max_message_bytes,
+            timestamp_min: wall_ms.saturating_sub(config.message_timestamp_before_max_ms),
+            timestamp_max: wall_ms.saturating_add(config.message_timestamp_after_max_ms),
+        })
+    }
+}
+
+impl State {
+    /// The partition, if it is led here in the epoch that the client believes in (KIP-320).
+    pub(crate) fn led(
+        &mut self,
+        partition: PartitionId,
+        believed: Option<LeaderEpoch>,
+    ) -> Result<&mut Hosted, FetchError> {
+        let Some(hosted) = self.partitions.get_mut(&partition) else {
+            let known = self.image.partition(partition).is_some();
+            return Err(match known {
+                true if self.broken.contains(&partition) => FetchError::Storage,
+                true => FetchError::NotLeader,
+                false => FetchError::UnknownPartition,
+            });
+        };
+        match believed {
+            Some(epoch) if epoch < hosted.leader.leader_epoch() => Err(FetchError::FencedLeaderEpoch),
+            Some(epoch) if epoch > hosted.leader.leader_epoch() => Err(FetchError::UnknownLeaderEpoch),
+            Some(_) | None => Ok(hosted),
+        }
+    }
+}
+
+/// A reply to whoever called.
+pub(crate) fn answer(caller: Caller, reply: Reply) {
+    match caller {
+        Caller::Here(sender) => sender.send(reply),
+        Caller::There(responder) => responder.answer(reply),
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading what consumers may see.
+//!
+//! *Invariants*: nothing at or above the high watermark is served; a batch read from disk is checked before it is served.
+
+use storage::log::{ReadError, ReadPlan};
+
+use crate::message::{FetchError, FetchOrder, FetchOutcome, FetchPart, Fetched};
+use crate::model::LeaderEpoch;
+use crate::shard::{Hosted, Shard};
+
+/// A read that was planned, or answered without one.
+enum Planned {
+    Read { plan: ReadPlan, high_watermark: i64, log_start_offset: i64 },
+    Diverging { high_watermark: i64, log_start_offset: i64, epoch: LeaderEpoch, end_offset: i64 },
+}
+
+impl Shard {
+    /// Reads the order's parts, earlier ones first, within its bytes.
+    pub async fn fetch(&self, order: FetchOrder) -> Vec<FetchOutcome> {
+        let mut outcomes = Vec::with_capacity(order.parts.len());
+        let mut bytes_left = order.bytes_max;
+        let mut first = order.first_batch_always;
+        for part in order.parts {
+            let outcome = self.fetch_part(part, bytes_left, first).await;
+            if let Ok(fetched) = &outcome {
+                bytes_left = bytes_left.saturating_sub(fetched.records.len());
+                first &= fetched.records.is_empty();
+                self.metrics.fetched(0, fetched.records.len());
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    async fn fetch_part(&self, part: FetchPart, bytes_left: usize, at_least_one: bool) -> FetchOutcome {
+        let planned = {
+            let state = &mut *self.state.borrow_mut();
+            plan(state.led(part.partition, part.current_leader_epoch)?, &part, bytes_left, at_least_one)?
+        };
+        match planned {
+            Planned::Diverging { high_watermark, log_start_offset, epoch, end_offset } => Ok(Fetched {
+                high_watermark,
+                log_start_offset,
+                records: bytes::Bytes::new(),
+                diverging: Some((epoch, end_offset)),
+            }),
+            Planned::Read { plan, high_watermark, log_start_offset } => {
+                let done = plan.execute().await.map_err(|error| {
+                    tracing::error!("read of {:?} at {}: {error}", part.partition, part.offset);
+                    read_error(error, log_start_offset, high_watermark)
+                })?;
+                if let Some(hosted) = self.state.borrow_mut().partitions.get_mut(&part.partition) {
+                    hosted.log.apply_read(&done);
+                }
+                Ok(Fetched { high_watermark, log_start_offset, records: done.records, diverging: None })
+            }
+        }
+    }
+}
+
+fn plan(hosted: &mut Hosted, part: &FetchPart, bytes_left: usize, at_least_one: bool) -> Result<Planned, FetchError> {
+    let ladder = hosted.leader.ladder();
+    let (high_watermark, log_start_offset, log_end) =
+        (ladder.high_watermark().0, ladder.log_start().0, ladder.log_end().0);
+    if let Some(last_fetched) = part.last_fetched_epoch {
+        // KIP-595: the client's last record may be one that this log does not have.
+        let known = hosted.log.epochs().end_offset_for(last_fetched, log_end);
+        if let Some((epoch, end_offset)) = known.filter(|(epoch, end)| *epoch < last_fetched || *end < part.offset) {
+            return Ok(Planned::Diverging { high_watermark, log_start_offset, epoch, end_offset });
+        }
+    }
+    if part.offset < log_start_offset || part.offset > log_end {
+        return Err(FetchError::OffsetOutOfRange { log_start_offset, high_watermark });
+    }
+    let bytes_max = part.bytes_max.min(bytes_left);
+    let plan = hosted.log.read_plan(part.offset, high_watermark, bytes_max, at_least_one);
+    let plan = plan.map_err(|error| read_error(error, log_start_offset, high_watermark))?;
+    Ok(Planned::Read { plan, high_watermark, log_start_offset })
+}
+
+pub(super) fn read_error(error: ReadError, log_start_offset: i64, high_watermark: i64) -> FetchError {
+    match error {
+        ReadError::OutOfRange => FetchError::OffsetOutOfRange { log_start_offset, high_watermark },
+        ReadError::Corrupt { .. } => FetchError::Corrupt,
+        ReadError::Offline | ReadError::Disk(_) => FetchError::Storage,
+    }
+}

@@ -1,0 +1,89 @@
+//! The turn: everything that was appended since the last one is made durable with one barrier, then acknowledged.
+//!
+//! *Invariants*: one turn at a time; a log's flushed end moves only after the barrier returned.
+//! *Why* no timer: the next turn begins when the disk is free; what gathered meanwhile is the batch (lesson 19).
+
+use std::rc::Rc;
+
+use storage::log::FlushPlan;
+use storage::turn::{self, TurnOutcome};
+
+use crate::model::PartitionId;
+use crate::partition::AckError;
+use crate::partition::ladder::FlushedEndOffset;
+use crate::shard::Shard;
+
+/// Flushes for as long as the shard lives.
+pub(crate) async fn run(shard: Rc<Shard>) {
+    loop {
+        let (partitions, plans) = shard.plan_turn();
+        if plans.is_empty() {
+            if shard.stopping.get() && shard.state.borrow().dirty.is_empty() {
+                shard.flushed.notify();
+                return;
+            }
+            shard.dirty.notified().await;
+            // Requests that are already in the sockets' buffers get into this turn.
+            shard.rt.yield_now().await;
+            continue;
+        }
+        let begun = shard.rt.now();
+        let outcome = turn::flush(&shard.barrier, plans).await;
+        shard.metrics.turn(shard.rt.now().since(begun), outcome.logs.len(), outcome.bytes, outcome.own_flushes == 0);
+        if let Some(error) = &outcome.flush_error {
+            // The device may have dropped writes that it reported complete, of any log; the next flush would succeed all the same.
+            shard.rt.die(&format!("a flush failed, nothing after it can be believed: {error}"));
+        }
+        shard.moved.set(true);
+        shard.apply_turn(&partitions, outcome);
+    }
+}
+
+impl Shard {
+    fn plan_turn(&self) -> (Vec<PartitionId>, Vec<FlushPlan>) {
+        let state = &mut *self.state.borrow_mut();
+        let now_ms = self.rt.wall_ms();
+        let mut partitions = Vec::new();
+        let mut plans = Vec::new();
+        for partition in std::mem::take(&mut state.dirty) {
+            let Some(hosted) = state.partitions.get_mut(&partition) else { continue };
+            hosted.is_dirty = false;
+            if let Some(plan) = hosted.log.flush_plan(now_ms) {
+                partitions.push(partition);
+                plans.push(plan);
+            }
+        }
+        (partitions, plans)
+    }
+
+    fn apply_turn(self: &Rc<Self>, partitions: &[PartitionId], outcome: TurnOutcome) {
+        let state = &mut *self.state.borrow_mut();
+        let mut effects = std::mem::take(&mut state.effects);
+        for (partition, log_outcome) in partitions.iter().zip(outcome.logs) {
+            // Deleted while the turn was in flight: nobody waits any more.
+            let Some(hosted) = state.partitions.get_mut(partition) else { continue };
+            match hosted.log.apply_flush(log_outcome) {
+                Ok(flushed_end) if !hosted.log.has_no_space() => {
+                    hosted.leader.on_flushed(FlushedEndOffset(flushed_end), &mut effects);
+                }
+                Ok(_) => {
+                    // What is appended stays, and is tried again; whoever waits is told now.
+                    tracing::warn!("{partition:?}: the disk is full");
+                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                    state.without_space.push(*partition);
+                }
+                Err(error) => {
+                    tracing::error!("{partition:?} is offline: {error}");
+                    self.metrics.log_offline();
+                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                }
+            }
+            if hosted.log.needs_flush() && !std::mem::replace(&mut hosted.is_dirty, true) {
+                state.dirty.push(*partition);
+            }
+            self.maintain_if_due(*partition, hosted);
+        }
+        self.run_effects(state, &mut effects);
+        state.effects = effects;
+    }
+}
