@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use futures_util::future::join_all;
 
 use crate::config::Config;
-use crate::connection::Connections;
 use crate::local;
 use crate::mesh::Mesh;
 use crate::message::{Core, FetchOrder, FetchOutcome, ProduceOrder, ProduceOutcome, Reply, Request, SharedImage};
@@ -38,8 +37,6 @@ pub struct Broker {
     pub metrics: Arc<ShardMetrics>,
     /// How many shards there are.
     pub shards: usize,
-    /// This shard's connections.
-    pub connections: Rc<Connections>,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
 }

@@ -90,8 +90,7 @@ impl Connection {
 }
 
 /// Serves a connection until its client leaves, breaks the protocol or is idle for too long.
-pub async fn serve(broker: Rc<Broker>, accepted: Accepted) {
-    let connections = broker.connections.clone();
+pub async fn serve(broker: Rc<Broker>, connections: Rc<Connections>, accepted: Accepted) {
     let (read, mut write) = match accepted.bind() {
         Ok(halves) => halves,
         Err(error) => {
@@ -111,7 +110,7 @@ pub async fn serve(broker: Rc<Broker>, accepted: Accepted) {
     if connections.closing.get() {
         connection.responses.stop_reading();
     }
-    let reading = reader::run(broker.clone(), connection.clone(), read);
+    let reading = reader::run(broker.clone(), connections.clone(), connection.clone(), read);
     let writing = writer::run(&broker, &connection, &mut write);
     // The reader runs beside, for the writer may be waiting for a long poll when the client leaves.
     broker.rt.spawn(reading);

@@ -10,8 +10,8 @@ use net::stream::ReadHalf;
 
 use crate::api::{self, Close};
 use crate::broker::Broker;
-use crate::connection::Connection;
 use crate::connection::responses::InFlight;
+use crate::connection::{Connection, Connections};
 
 /// Why reading ended.
 enum Ended {
@@ -22,10 +22,10 @@ enum Ended {
 }
 
 /// Reads and dispatches requests until there are no more.
-pub(super) async fn run(broker: Rc<Broker>, connection: Rc<Connection>, read: ReadHalf) {
+pub(super) async fn run(broker: Rc<Broker>, connections: Rc<Connections>, connection: Rc<Connection>, read: ReadHalf) {
     let frame_bytes_max = broker.config.broker.socket_request_max_bytes;
     let mut frames = FrameReader::new(read, frame_bytes_max);
-    let ended = or(read_all(&broker, &connection, &mut frames), async {
+    let ended = or(read_all(&broker, &connections, &connection, &mut frames), async {
         connection.responses.reading_stopped().await;
         Ended::Quietly
     })
@@ -45,9 +45,14 @@ pub(super) async fn run(broker: Rc<Broker>, connection: Rc<Connection>, read: Re
     }
 }
 
-async fn read_all(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut FrameReader) -> Ended {
+async fn read_all(
+    broker: &Rc<Broker>,
+    connections: &Connections,
+    connection: &Rc<Connection>,
+    frames: &mut FrameReader,
+) -> Ended {
     loop {
-        match read_one(broker, connection, frames).await {
+        match read_one(broker, connections, connection, frames).await {
             Ok(true) => {}
             Ok(false) => return Ended::Quietly,
             Err(ended) => return ended,
@@ -55,7 +60,12 @@ async fn read_all(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut
     }
 }
 
-async fn read_one(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut FrameReader) -> Result<bool, Ended> {
+async fn read_one(
+    broker: &Rc<Broker>,
+    connections: &Connections,
+    connection: &Rc<Connection>,
+    frames: &mut FrameReader,
+) -> Result<bool, Ended> {
     if !connection.responses.has_room().await {
         return Ok(false);
     }
@@ -67,7 +77,6 @@ async fn read_one(broker: &Rc<Broker>, connection: &Rc<Connection>, frames: &mut
         return Err(Ended::Request(Close::NoHeader(bytes)));
     }
     let is_produce = frames.peek(2).await.map_err(Ended::Frame)?.get_i16() == ApiKey::Produce as i16;
-    let connections = &broker.connections;
     let shard_budget = if is_produce { &connections.produce_bytes } else { &connections.control_bytes };
     let held = [connection.request_bytes.acquire(bytes).await, shard_budget.acquire(bytes).await];
     let frame = frames.body(bytes).await.map_err(Ended::Frame)?;

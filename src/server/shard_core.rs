@@ -32,6 +32,7 @@ struct ShardCore {
     id: ShardId,
     mesh: OnceCell<Mesh>,
     broker: OnceCell<Rc<Broker>>,
+    connections: Rc<Connections>,
     stopped: Notify,
 }
 
@@ -44,6 +45,10 @@ pub async fn run(world: World, setup: Setup, id: ShardId, ends: MeshEnds) {
         id,
         mesh: OnceCell::new(),
         broker: OnceCell::new(),
+        connections: Rc::new(Connections::new(
+            limits::PRODUCE_BYTES_PER_SHARD_MAX,
+            limits::CONTROL_BYTES_PER_SHARD_MAX,
+        )),
         stopped: Notify::default(),
     });
     let serving = core.clone();
@@ -63,9 +68,9 @@ impl ShardCore {
                 responder.answer(Reply::Done);
             }),
             Request::Connection(accepted) => {
-                let broker = self.broker().clone();
+                let (broker, connections) = (self.broker().clone(), self.connections.clone());
                 rt.spawn(async move {
-                    connection::serve(broker, accepted).await;
+                    connection::serve(broker, connections, accepted).await;
                     responder.answer(Reply::Done);
                 });
             }
@@ -107,13 +112,11 @@ impl ShardCore {
             metrics: metrics.clone(),
             image: beginning.image,
         });
-        let connections =
-            Rc::new(Connections::new(limits::PRODUCE_BYTES_PER_SHARD_MAX, limits::CONTROL_BYTES_PER_SHARD_MAX));
         let mesh = self.mesh.get().expect("calls arrive only over the mesh").clone();
         let producer_ids = ProducerIds::default();
-        let broker = Broker { rt, shard, mesh, config, metrics, shards, connections, producer_ids };
+        let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids };
         assert!(self.broker.set(Rc::new(broker)).is_ok(), "a shard begins once");
-        self.world.rt.spawn(sweep(self.broker().clone()));
+        self.world.rt.spawn(sweep(self.broker().clone(), self.connections.clone()));
     }
 
     /// This shard's own files beside its partitions.
@@ -135,18 +138,18 @@ impl ShardCore {
     async fn stop(&self) {
         let Some(broker) = self.broker.get() else { return };
         let rt = &self.world.rt;
-        broker.connections.stop_reading();
+        self.connections.stop_reading();
         let deadline = rt.now().after(Duration::from_millis(limits::DRAIN_MS_MAX));
-        while broker.connections.count() > 0 && rt.now() < deadline {
+        while self.connections.count() > 0 && rt.now() < deadline {
             rt.sleep(Duration::from_millis(limits::DRAIN_POLL_MS)).await;
         }
-        broker.connections.end_all();
+        self.connections.end_all();
         broker.shard.stop().await;
     }
 }
 
 /// Ends connections that have been idle for too long, half requests and slow readers among them.
-async fn sweep(broker: Rc<Broker>) {
+async fn sweep(broker: Rc<Broker>, connections: Rc<Connections>) {
     let Ok(idle_max_ms) = u64::try_from(broker.config.broker.connections_max_idle_ms) else { return };
     let idle_max = Duration::from_millis(idle_max_ms);
     loop {
@@ -154,7 +157,7 @@ async fn sweep(broker: Rc<Broker>) {
         let now = broker.rt.now();
         if now.0 > idle_max.as_nanos() as u64 {
             let before = crate::rt::Monotonic(now.0 - idle_max.as_nanos() as u64);
-            let ended = broker.connections.end_idle(before);
+            let ended = connections.end_idle(before);
             broker.metrics.connections_idle_ended(ended);
         }
     }

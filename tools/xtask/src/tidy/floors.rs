@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("admin", 6),
     ("cli", 6),
     ("api", 5),
+    ("broker", 5),
     ("shard", 4),
     ("metadata", 4),
     ("metadata::node", 4),
