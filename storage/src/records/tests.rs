@@ -120,3 +120,26 @@ fn records_whose_offsets_do_not_rise_are_refused() {
         assert!(matches!(all(&records), Err(RecordsError::Malformed { index: 3, .. })), "delta {delta}");
     }
 }
+
+/// Kafka 4.3's own library made it: snappy in the framing of its Java codec.
+#[test]
+fn a_batch_of_a_java_producer_is_read() {
+    let hex = concat!(
+        "000000000000177d000000a300000007024301764d0002000000040000018bcfe568000000018bcfe5680400000000000000",
+        "0900010000177d0000000582534e415050590000000001000000010000005e6e6824000000046b300e76616c756520300202",
+        "68012a000202046b311409130c3739313901161c2c000404046b321609161031353833380917100606046b330d173c323337",
+        "3537020268012c000808046b340d1720333136373602026801",
+    );
+    let batch: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    assert_eq!(crate::batch::validate(&batch).unwrap().compression(), Ok(Compression::Snappy));
+    let records = Records::of(&batch, 10_000).unwrap();
+    for (number, record) in records.iter().enumerate() {
+        let record = record.unwrap();
+        assert_eq!(record.offset, 6_013 + number as i64);
+        assert_eq!(record.key, Some(format!("k{number}").as_bytes()));
+        assert_eq!(record.value, Some(format!("value {}", number * 7_919).as_bytes()));
+        assert_eq!(record.headers().collect::<Vec<_>>(), [(&b"h"[..], None)]);
+    }
+    assert_eq!(records.iter().count(), 5);
+}
