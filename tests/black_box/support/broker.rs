@@ -66,7 +66,7 @@ impl Broker {
     pub fn launch_only(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be written");
-        let mut command = Command::new(server());
+        let mut command = server_command();
         command.arg("standalone").args(["--kafka-port", &self.port.to_string(), "--data-dir"]).arg(self.data_dir());
         command.args(self.options.settings.iter().flat_map(|setting| ["--set", setting]));
         command.args(&self.options.arguments);
@@ -76,7 +76,7 @@ impl Broker {
 
     /// Runs one to its end, for those that must refuse to start; returns how it ended and what it said.
     pub fn run_to_end(arguments: &[&str], limit: Duration) -> (ExitStatus, String) {
-        let mut command = Command::new(server());
+        let mut command = server_command();
         command.args(arguments).stdin(Stdio::null());
         let output = super::clients::run(command, &[], limit);
         (output.status, format!("{}{}", output.stdout, output.stderr))
@@ -202,6 +202,15 @@ impl Drop for Broker {
             let _status = child.wait();
         }
     }
+}
+
+/// The binary to test, without this harness's own variables: a broker refuses those that it does not know.
+fn server_command() -> Command {
+    let mut command = Command::new(server());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CHRONIK_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// The binary to test.
