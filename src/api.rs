@@ -32,6 +32,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request as KafkaRequest};
 
 use crate::broker::Broker;
+use crate::local::Permit;
 
 /// An API that this broker serves, and the versions of it.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +68,14 @@ pub fn served(key: i16) -> Option<&'static Api> {
     TABLE.iter().find(|api| api.key as i16 == key)
 }
 
-/// A response on its way: the frame, length included, or nothing where the client wants none (acks=0).
-pub type Answer = Option<Bytes>;
+/// A response on its way.
+#[derive(Default)]
+pub struct Answer {
+    /// The frame, length included; none where the client wants none (acks=0).
+    pub frame: Option<Bytes>,
+    /// What its bytes take of the shard's budget, until they are written.
+    pub held: Option<Permit>,
+}
 
 /// What became of a request when it was dispatched.
 pub enum Pending {
@@ -85,7 +92,7 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Pending::Ready(answer) => Poll::Ready(Ok(answer.take())),
+            Pending::Ready(answer) => Poll::Ready(Ok(std::mem::take(answer))),
             Pending::Produce(produce) => produce.poll_answer(context),
             Pending::Later(answer) => answer.as_mut().poll(context),
         }
@@ -142,7 +149,7 @@ pub struct Head {
 pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
     let (head, body) = match read_head(frame)? {
         Ok(head_and_body) => head_and_body,
-        Err(unknown_version) => return Ok(Pending::Ready(Some(unknown_version))),
+        Err(unknown_version) => return Ok(Pending::Ready(unknown_version)),
     };
     broker.metrics.requests(head.key as i16);
     shape::check(head.key, head.version, &body).map_err(|reason| malformed(head, reason.to_string()))?;
@@ -150,9 +157,7 @@ pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
     let broker = broker.clone();
     match head.key {
         ApiKey::Produce => produce::start(&broker, head, decode(head, body)?),
-        ApiKey::Fetch => {
-            later(Box::pin(async move { head.answer(&fetch::run(&broker, head, decode(head, body)?).await) }))
-        }
+        ApiKey::Fetch => later(Box::pin(async move { fetch::run(&broker, head, decode(head, body)?).await })),
         ApiKey::ListOffsets => later(list_offsets::handle(broker, head, body)),
         ApiKey::Metadata => {
             later(Box::pin(async move { head.answer(&metadata::run(&broker, head, decode(head, body)?).await) }))
@@ -194,7 +199,7 @@ pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
 }
 
 /// Reads the header; the inner error is the ready answer to an ApiVersions request of an unknown version (lesson 79).
-fn read_head(frame: Bytes) -> Result<Result<(Head, Bytes), Bytes>, Close> {
+fn read_head(frame: Bytes) -> Result<Result<(Head, Bytes), Answer>, Close> {
     let fixed: [u8; 8] = frame.get(..8).and_then(|b| b.try_into().ok()).ok_or(Close::NoHeader(frame.len()))?;
     let number = i16::from_be_bytes([fixed[0], fixed[1]]);
     let version = i16::from_be_bytes([fixed[2], fixed[3]]);
@@ -205,8 +210,7 @@ fn read_head(frame: Bytes) -> Result<Result<(Head, Bytes), Bytes>, Close> {
         return match api.key {
             ApiKey::ApiVersions => {
                 let head = Head { version: 0, ..head };
-                let refusal = head.answer(&api_versions::unsupported_version())?;
-                Ok(Err(refusal.expect("an ApiVersions response is never empty")))
+                Ok(Err(head.answer(&api_versions::unsupported_version())?))
             }
             // Kafka lists Produce 0-2 for librdkafka's sake and refuses them; so do we, see api_versions.
             _ => Err(Close::NotServed { key: number, version }),
@@ -246,6 +250,6 @@ impl Head {
         response.encode(&mut out, version).map_err(|error| Close::Encode(error.to_string()))?;
         let length = i32::try_from(out.len() - 4).map_err(|_| Close::Encode(format!("{} bytes", out.len())))?;
         out[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(Some(out.freeze()))
+        Ok(Answer { frame: Some(out.freeze()), held: None })
     }
 }

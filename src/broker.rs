@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use futures_util::future::join_all;
 
 use crate::config::Config;
-use crate::local;
+use crate::local::{self, Budget};
 use crate::mesh::Mesh;
 use crate::message::{Core, FetchOrder, FetchOutcome, ProduceOrder, ProduceOutcome, Reply, Request, SharedImage};
 use crate::metadata::request as metadata_request;
@@ -39,6 +39,8 @@ pub struct Broker {
     pub shards: usize,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
+    /// Bytes of responses that are not written yet.
+    pub response_bytes: Budget,
 }
 
 /// Producer ids of this shard: blocks of them come from the metadata core, so no two shards or starts give out the same.

@@ -27,8 +27,10 @@ pub struct Connections {
     open: RefCell<Slab<Rc<Connection>>>,
     /// Bytes of produce requests that may be held by all of them.
     produce_bytes: Budget,
-    /// Bytes of all other requests: they get through while produces wait for a slow disk (lesson 85).
+    /// Bytes of all other large requests.
     control_bytes: Budget,
+    /// Bytes of large requests that have begun to arrive.
+    arriving_bytes: Budget,
     closing: Cell<bool>,
 }
 
@@ -51,6 +53,7 @@ impl Connections {
             open: RefCell::default(),
             produce_bytes: Budget::new(produce_bytes),
             control_bytes: Budget::new(control_bytes),
+            arriving_bytes: Budget::new(produce_bytes),
             closing: Cell::new(false),
         }
     }

@@ -17,6 +17,21 @@ pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 1024;
 /// Bytes of requests that one connection may have in flight. One request may be larger, but is then alone.
 pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
 
+/// A request up to this size is read before its bytes are taken from the shard's budget: half a request then holds no budget.
+pub const REQUEST_BYTES_READ_AHEAD_MAX: usize = 64 << 10;
+
+/// How long the rest of a larger request may take to arrive, ms: it holds budget that others wait for.
+pub const REQUEST_BODY_MS_MAX: u64 = 10_000;
+
+/// Bytes of fetched records that one shard's connections may hold until they are written. Who comes late gets less, never nothing.
+pub const RESPONSE_BYTES_PER_SHARD_MAX: usize = 256 << 20;
+
+/// What a fetch may hold however little is left.
+pub const RESPONSE_BYTES_MIN: usize = 64 << 10;
+
+/// Bytes of responses that are gathered for one write.
+pub const RESPONSE_BYTES_PER_WRITE: usize = 256 << 10;
+
 /// Partitions that are opened at once at a start or after a creation: enough to keep the device busy, few enough for memory.
 pub const PARTITIONS_OPENING_MAX: usize = 64;
 

@@ -61,6 +61,11 @@ pub fn run(config: Config) -> ExitCode {
     let (stop, stop_flag) = rt::stop_pair();
     let setup =
         Setup { metrics: Arc::new(Metrics::new(shards)), stop: stop_flag.clone(), shards, config: Arc::new(config) };
+    // The executors listen on it later; who is in the way is told before anything else fails for the same reason.
+    let address = setup.config.process.kafka_bind;
+    if let Err(error) = std::net::TcpListener::bind(address) {
+        return fail(&format!("cannot listen on {address}: {error}"));
+    }
     let admin = match admin::start(&setup.config, setup.metrics.clone()) {
         Ok(admin) => admin,
         Err(error) => return fail(&format!("the admin listener: {error}")),

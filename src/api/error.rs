@@ -97,6 +97,7 @@ impl KafkaCode for ProducedError {
             ProducedError::Several(_)
             | ProducedError::Gaps { .. }
             | ProducedError::Control
+            | ProducedError::Records(_)
             | ProducedError::Producer(_) => ResponseError::InvalidRecord,
             ProducedError::TooLarge { .. } => ResponseError::MessageTooLarge,
             ProducedError::Transactional => ResponseError::InvalidTxnState,

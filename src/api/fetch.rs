@@ -16,8 +16,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 
-use crate::api::Head;
 use crate::api::error::{self, Code, KafkaCode};
+use crate::api::{Answer, Close, Head};
 use crate::broker::{Broker, Stopping};
 use crate::limits;
 use crate::message::{FetchOrder, FetchOutcome, FetchPart, Fetched, Request, WatchOrder};
@@ -29,14 +29,17 @@ use crate::rt::Monotonic;
 type Target = Result<FetchPart, Code>;
 
 /// Serves a fetch.
-pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> FetchResponse {
+pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Result<Answer, Close> {
     if request.session_id != 0 {
-        return FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
+        return head.answer(&FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code()));
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(limits::FETCH_WAIT_MS_MAX));
     let deadline = broker.rt.now().after(wait);
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.broker.fetch_max_bytes);
+    // Responses that nobody reads pile up: the fuller the budget, the smaller the next one.
+    let share = broker.response_bytes.left() / 8;
+    let bytes_max = bytes_max.min(share.max(limits::RESPONSE_BYTES_MIN));
     let image = broker.image();
     let targets: Vec<Target> = request
         .topics
@@ -46,9 +49,11 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Fetc
     drop(image);
     let outcomes = match wait_and_read(broker, &targets, bytes_min, bytes_max, deadline).await {
         Ok(outcomes) => outcomes,
-        Err(Stopping) => return FetchResponse::default().with_error_code(ResponseError::NotLeaderOrFollower.code()),
+        Err(Stopping) => return Err(Close::Stopping),
     };
-    respond(request.topics, targets, outcomes)
+    let bytes = outcomes.iter().flatten().flatten().map(|fetched| fetched.records.len()).sum();
+    let held = broker.response_bytes.try_acquire(bytes);
+    Ok(Answer { held, ..head.answer(&respond(request.topics, targets, outcomes))? })
 }
 
 async fn wait_and_read(

@@ -120,7 +120,7 @@ pub fn start(broker: &Rc<Broker>, head: Head, request: ProduceRequest) -> Result
         }
     }
     if acks == Acks::None {
-        return if refused { Err(Close::RefusedWithoutAcks) } else { Ok(super::Pending::Ready(None)) };
+        return if refused { Err(Close::RefusedWithoutAcks) } else { Ok(super::Pending::Ready(Answer::default())) };
     }
     Ok(super::Pending::Produce(Pending { head, response, calls }))
 }

@@ -1,8 +1,9 @@
 //! Requests in: a frame's length, the budget for it, its body, its dispatch.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use futures_lite::future::or;
 use kafka_protocol::messages::ApiKey;
 use net::frame::{FrameError, FrameReader};
@@ -12,6 +13,7 @@ use crate::api::{self, Close};
 use crate::broker::Broker;
 use crate::connection::responses::InFlight;
 use crate::connection::{Connection, Connections};
+use crate::limits;
 
 /// Why reading ended.
 enum Ended {
@@ -77,12 +79,36 @@ async fn read_one(
         return Err(Ended::Request(Close::NoHeader(bytes)));
     }
     let is_produce = frames.peek(2).await.map_err(Ended::Frame)?.get_i16() == ApiKey::Produce as i16;
-    let shard_budget = if is_produce { &connections.produce_bytes } else { &connections.control_bytes };
-    let held = [connection.request_bytes.acquire(bytes).await, shard_budget.acquire(bytes).await];
-    let frame = frames.body(bytes).await.map_err(Ended::Frame)?;
+    let of_connection = connection.request_bytes.acquire(bytes).await;
+    let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
+    let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {
+        (true, _) => Some(connections.produce_bytes.acquire(bytes).await),
+        (false, false) => Some(connections.control_bytes.acquire(bytes).await),
+        // Small requests get through while produces wait for a slow disk (lesson 85).
+        (false, true) => None,
+    };
     connection.on_progress(broker);
     broker.metrics.bytes_in(bytes + 4);
     let pending = api::dispatch(broker, frame).map_err(Ended::Request)?;
-    connection.responses.push(InFlight { pending, _held: held });
+    connection.responses.push(InFlight { pending, _held: (of_connection, of_shard) });
     Ok(true)
+}
+
+/// The body. A small one takes no budget before it has arrived; a large one takes room among those that arrive, and must
+/// arrive in time, for others wait for that room.
+async fn body(
+    broker: &Broker,
+    connections: &Connections,
+    frames: &mut FrameReader,
+    bytes: usize,
+) -> Result<Bytes, FrameError> {
+    if bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX {
+        return frames.body(bytes).await;
+    }
+    let _room = connections.arriving_bytes.acquire(bytes).await;
+    or(frames.body(bytes), async {
+        broker.rt.sleep(Duration::from_millis(limits::REQUEST_BODY_MS_MAX)).await;
+        Err(FrameError::Io(std::io::ErrorKind::TimedOut.into()))
+    })
+    .await
 }

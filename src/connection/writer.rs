@@ -9,6 +9,8 @@ use crate::api::Close;
 use crate::broker::Broker;
 use crate::connection::Connection;
 use crate::connection::responses::InFlight;
+use crate::limits;
+use crate::local::Permit;
 
 /// Responses in one write.
 const RESPONSES_PER_WRITE_MAX: usize = 32;
@@ -43,16 +45,18 @@ async fn write_from(
 ) -> Result<Option<InFlight>, String> {
     let text = |close: Close| close.to_string();
     let mut out: SmallVec<[Bytes; RESPONSES_PER_WRITE_MAX]> = SmallVec::new();
-    let mut held: SmallVec<[InFlight; RESPONSES_PER_WRITE_MAX]> = SmallVec::new();
-    out.extend((&mut first.pending).await.map_err(text)?);
-    held.push(first);
+    let mut held: SmallVec<[(InFlight, Option<Permit>); RESPONSES_PER_WRITE_MAX]> = SmallVec::new();
+    let answer = (&mut first.pending).await.map_err(text)?;
+    out.extend(answer.frame);
+    held.push((first, answer.held));
     let mut rest = None;
-    while held.len() < RESPONSES_PER_WRITE_MAX {
+    while held.len() < RESPONSES_PER_WRITE_MAX && bytes_of(&out) < limits::RESPONSE_BYTES_PER_WRITE {
         let Some(mut next) = connection.responses.take() else { break };
         match poll_once(&mut next.pending).await {
             Some(answer) => {
-                out.extend(answer.map_err(text)?);
-                held.push(next);
+                let answer = answer.map_err(text)?;
+                out.extend(answer.frame);
+                held.push((next, answer.held));
             }
             None => {
                 rest = Some(next);
@@ -63,8 +67,12 @@ async fn write_from(
     let slices: SmallVec<[&[u8]; RESPONSES_PER_WRITE_MAX]> = out.iter().map(|bytes| &bytes[..]).collect();
     if !slices.is_empty() {
         write.write_all_vectored(&slices).await.map_err(|error| error.to_string())?;
-        broker.metrics.bytes_out(out.iter().map(Bytes::len).sum());
+        broker.metrics.bytes_out(bytes_of(&out));
     }
     connection.on_progress(broker);
     Ok(rest)
+}
+
+fn bytes_of(responses: &[Bytes]) -> usize {
+    responses.iter().map(Bytes::len).sum()
 }

@@ -28,6 +28,11 @@ impl Budget {
         Budget(Rc::new(Inner { total: bytes, left: Cell::new(bytes), waiting: RefCell::default() }))
     }
 
+    /// Bytes that are not out.
+    pub fn left(&self) -> usize {
+        self.0.left.get()
+    }
+
     /// Bytes that are out.
     pub fn used(&self) -> usize {
         self.0.total - self.0.left.get()

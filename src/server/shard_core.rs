@@ -13,7 +13,7 @@ use storage::turn::Barrier;
 use crate::broker::{Broker, ProducerIds};
 use crate::connection::{self, Connections};
 use crate::limits;
-use crate::local::Notify;
+use crate::local::{Budget, Notify};
 use crate::mesh::{Mesh, MeshEnds, Responder};
 use crate::message::{Beginning, Core, Reply, Request};
 use crate::model::{BrokerId, ShardId};
@@ -114,7 +114,8 @@ impl ShardCore {
         });
         let mesh = self.mesh.get().expect("calls arrive only over the mesh").clone();
         let producer_ids = ProducerIds::default();
-        let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids };
+        let response_bytes = Budget::new(limits::RESPONSE_BYTES_PER_SHARD_MAX);
+        let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids, response_bytes };
         assert!(self.broker.set(Rc::new(broker)).is_ok(), "a shard begins once");
         self.world.rt.spawn(sweep(self.broker().clone(), self.connections.clone()));
     }

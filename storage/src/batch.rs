@@ -192,15 +192,16 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     if bytes.len() < header.batch_bytes {
         return Err(BatchError::Truncated { have: bytes.len(), need: header.batch_bytes });
     }
+    // First of all: a field that disagrees because its bits have changed is corruption, not a producer's mistake.
+    let found = crc32c::crc32c(&bytes[CRC_START..header.batch_bytes]);
+    if found != header.crc {
+        return Err(BatchError::Crc { expected: header.crc, found });
+    }
     header.compression()?;
     let (record_count, last_offset_delta) = (header.record_count, header.last_offset_delta);
     // Compaction may leave fewer records than offsets, never more; a producer's batch has exactly as many.
     if record_count < 0 || last_offset_delta < 0 || record_count > last_offset_delta.saturating_add(1) {
         return Err(BatchError::Count { record_count, last_offset_delta });
-    }
-    let found = crc32c::crc32c(&bytes[CRC_START..header.batch_bytes]);
-    if found != header.crc {
-        return Err(BatchError::Crc { expected: header.crc, found });
     }
     Ok(header)
 }
