@@ -21,6 +21,7 @@ mod config;
 mod cut;
 mod file;
 mod flush;
+mod index_files;
 mod maintenance;
 mod name;
 mod offline;
@@ -29,14 +30,20 @@ mod prewrite;
 mod read;
 mod read_disk;
 mod recover;
+mod rest;
 mod retain;
+mod roll;
 mod scan;
+mod seal;
 mod segment;
+mod settle;
+mod small;
 mod sparse;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod times;
+mod truncate;
 
 pub use append::{AppendError, Appended, FollowError};
 pub use cache::ReadCache;
@@ -47,6 +54,7 @@ pub use maintenance::{MaintenanceDone, MaintenanceError, MaintenancePlan};
 pub use open::{KnownPoints, OpenError, Opened, RecoveryReport};
 pub use read::{ReadDone, ReadError, ReadPlan};
 pub use times::{FoundOffset, TimePlan};
+pub use truncate::{TruncateDone, TruncateError, TruncatePlan};
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -57,9 +65,12 @@ use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochCache;
 use crate::ids::LeaderEpoch;
 use crate::producers::ProducerTable;
+use file::SegmentFile;
 use prewrite::Ahead;
 use read::Cursor;
+use retain::Retention;
 use segment::Segment;
+use settle::Settled;
 use tail::Tail;
 
 /// A partition's log.
@@ -70,7 +81,11 @@ pub struct Log {
     config: LogConfig,
     /// Oldest first; never empty: the last is appended to.
     segments: VecDeque<Segment>,
+    /// The next segment's file, ready to be taken.
+    prepared: Option<Rc<SegmentFile>>,
     tail: Tail,
+    settled: Settled,
+    retention: Retention,
     /// Where readers of older records went on last.
     cursors: VecDeque<Cursor>,
     log_start_offset: i64,
@@ -87,8 +102,12 @@ pub struct Log {
     last_used_ms: i64,
     /// Below it recovery need not look.
     recovery_point: i64,
+    /// May a segment be to be named, sealed, dated or removed?
+    has_chores: bool,
     flush_in_flight: bool,
     maintenance_in_flight: bool,
+    /// Where it is being cut.
+    truncating_to: Option<i64>,
     ahead: Ahead,
 }
 

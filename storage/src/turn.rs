@@ -15,6 +15,7 @@ use crate::log::{FlushPlan, LogOutcome};
 use std::rc::Rc;
 
 /// How a turn is made durable: by one flush of a file that never changes, where the file system allows it.
+#[derive(Clone)]
 pub struct Barrier {
     file: Option<File>,
     reason: String,

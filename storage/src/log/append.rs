@@ -4,11 +4,8 @@
 //! *Invariants*: dense offsets; leader epochs never fall; the producer table advances with the append (lessons 12 to 14, 66 to 68).
 //! *Not here*: checking a producer's batch (`batch::produced`) or its sequence (`producers`): done before, by the caller.
 
-use std::rc::Rc;
-
-use super::file::{Place, SegmentFile};
-use super::segment::{Begun, Segment};
-use super::{Log, next_key};
+use super::Log;
+use super::segment::Begun;
 use crate::batch::{self, BatchError, BatchHeader};
 use crate::ids::LeaderEpoch;
 
@@ -113,6 +110,7 @@ impl Log {
     /// Puts a batch, whose header is as it is to be stored, at the end of the log.
     fn push(&mut self, bytes: &[u8], header: &BatchHeader, now_ms: i64) {
         assert_eq!(bytes.len(), header.batch_bytes, "one whole batch");
+        assert!(self.truncating_to.is_none(), "an append while the log is being cut");
         if self.is_full_for(header) {
             self.roll();
         }
@@ -121,6 +119,7 @@ impl Log {
         batch::assign(slot, header.base_offset, header.leader_epoch);
         active.begun.get_or_insert(Begun { at_ms: now_ms, max_timestamp: header.max_timestamp });
         active.grow(header);
+        self.settled.bytes_since += bytes.len() as u64;
         self.epochs.assign(header.leader_epoch, header.base_offset);
         self.producers.advance(header, now_ms);
         self.log_end_offset = header.end_offset();
@@ -138,11 +137,5 @@ impl Log {
                 || bytes_after > i32::MAX as u64
                 || header.last_offset() - active.base_offset > i64::from(i32::MAX)
                 || span_ms > self.config.segment_ms)
-    }
-
-    /// Begins a new segment at the log's end.
-    fn roll(&mut self) {
-        let file = SegmentFile::new(&self.disk, &self.dir, next_key(), self.log_end_offset, Place::Missing);
-        self.segments.push_back(Segment::empty(Rc::clone(&file), self.config.index_interval_bytes));
     }
 }

@@ -15,10 +15,16 @@ use std::task::{Poll, Waker};
 use hashbrown::HashMap;
 
 use super::file::SegmentFile;
+use super::sparse::SparseIndex;
 use crate::disk::{BLOCK_BYTES, DiskError, IoBuffer};
 
 /// What is read at a time.
 pub(super) const PAGE_BYTES: u64 = 256 << 10;
+
+/// Indexes of sealed segments that are kept.
+const INDEXES_MAX: usize = 64;
+/// Handles of sealed segments that are kept.
+const OPEN_FILES_MAX: usize = 128;
 
 /// A shard's read cache. Cheap to clone; every clone is the same cache.
 #[derive(Clone)]
@@ -30,6 +36,9 @@ pub struct ReadCache {
 type PageId = (u64, u64);
 
 struct State {
+    indexes: VecDeque<(u64, Rc<SparseIndex>)>,
+    /// Handles of sealed segments, oldest first.
+    open: VecDeque<Rc<SegmentFile>>,
     bytes_max: usize,
     bytes: usize,
     pages: HashMap<PageId, Entry, foldhash::fast::FixedState>,
@@ -58,7 +67,8 @@ impl Page {
 impl ReadCache {
     /// A cache of at most so many bytes.
     pub fn new(bytes_max: usize) -> ReadCache {
-        let state = State { bytes_max, bytes: 0, pages: HashMap::default(), order: VecDeque::new() };
+        let (pages, order) = (HashMap::default(), VecDeque::new());
+        let state = State { indexes: VecDeque::new(), open: VecDeque::new(), bytes_max, bytes: 0, pages, order };
         ReadCache { state: Rc::new(RefCell::new(state)) }
     }
     /// What it holds now, in bytes.
@@ -68,7 +78,7 @@ impl ReadCache {
 
     /// The page at `index` of a file whose bytes below `stable_end` will not change.
     pub(super) async fn page(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64) -> Result<Page, DiskError> {
-        let (id, start) = ((file.key, index), index * PAGE_BYTES);
+        let (id, start) = ((file.key.get(), index), index * PAGE_BYTES);
         let wanted = (stable_end - start).min(PAGE_BYTES) as usize;
         let ready = poll_fn(|context| match self.state.borrow_mut().pages.get_mut(&id) {
             Some(Entry::Loading(waiting)) => {
@@ -82,10 +92,41 @@ impl ReadCache {
             return Ok(page);
         }
         let loading = Loading::begin(self, id);
-        let read = file.open().await?.read_at(start, wanted.next_multiple_of(BLOCK_BYTES)).await?;
+        let handle = file.open().await?;
+        self.state.borrow_mut().note_open(file);
+        let read = handle.read_at(start, wanted.next_multiple_of(BLOCK_BYTES)).await?;
         let page = Page { stable_bytes: wanted.min(read.len()), buffer: Rc::new(read) };
         loading.done(page.clone());
         Ok(page)
+    }
+    /// The index of a sealed segment of so many bytes, from its files; `None` if they are missing or make no sense.
+    pub(super) async fn index(
+        &self,
+        file: &SegmentFile,
+        segment_bytes: u64,
+    ) -> Result<Option<Rc<SparseIndex>>, DiskError> {
+        let known = self
+            .state
+            .borrow()
+            .indexes
+            .iter()
+            .find(|(key, _)| *key == file.key.get())
+            .map(|(_, index)| Rc::clone(index));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(index) = SparseIndex::read(file, segment_bytes, 1).await? else { return Ok(None) };
+        let index = Rc::new(index);
+        let indexes = &mut self.state.borrow_mut().indexes;
+        indexes.push_back((file.key.get(), Rc::clone(&index)));
+        if indexes.len() > INDEXES_MAX {
+            indexes.pop_front();
+        }
+        Ok(Some(index))
+    }
+    /// Forgets a file's index: it is not right.
+    pub(super) fn forget_index(&self, key: u64) {
+        self.state.borrow_mut().indexes.retain(|(known, _)| *known != key);
     }
     /// Forgets a page: what was read did not check out, and the next read shall see the disk.
     pub(super) fn forget(&self, key: u64, position: u64) {
@@ -95,6 +136,18 @@ impl ReadCache {
 }
 
 impl State {
+    /// Keeps handles of sealed segments few: the oldest is closed, and opened again when it is read again.
+    fn note_open(&mut self, file: &Rc<SegmentFile>) {
+        if !file.is_sealed.get() || self.open.iter().any(|known| Rc::ptr_eq(known, file)) {
+            return;
+        }
+        self.open.push_back(Rc::clone(file));
+        if self.open.len() > OPEN_FILES_MAX
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.close();
+        }
+    }
     fn remove(&mut self, id: PageId) {
         match self.pages.remove(&id) {
             Some(Entry::Ready(page)) => self.bytes -= page.buffer.len(),

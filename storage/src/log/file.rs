@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::disk::{Disk, DiskError, DiskErrorReason, File, OpenMode};
+use futures_util::lock::Mutex;
+
+use crate::disk::{BLOCK_BYTES, Disk, DiskError, DiskErrorReason, File, OpenMode};
 
 /// A segment that was made ready before its base offset was known.
 pub(super) const PREPARED_NAME: &str = "prepared.log";
@@ -29,7 +31,7 @@ pub(super) enum Place {
 
 pub(super) struct SegmentFile {
     /// Differs between all files that one process ever used: what the read cache goes by.
-    pub(super) key: u64,
+    pub(super) key: Cell<u64>,
     /// Not known, and -1, while it is only prepared.
     pub(super) base_offset: Cell<i64>,
     pub(super) disk: Disk,
@@ -38,7 +40,10 @@ pub(super) struct SegmentFile {
     /// Was it made, or renamed, without its directory's flush?
     pub(super) dir_dirty: Cell<bool>,
     pub(super) ready_end: Cell<u64>,
+    /// Is it never written again? Then the read cache may close it.
+    pub(super) is_sealed: Cell<bool>,
     handle: RefCell<Option<File>>,
+    opening: Mutex<()>,
     claimed_end: Cell<u64>,
     zeroing: Cell<Option<(u64, u64)>>,
     /// Zeros that are ready, but not yet what lies between `ready_end` and them.
@@ -49,14 +54,16 @@ pub(super) struct SegmentFile {
 impl SegmentFile {
     pub(super) fn new(disk: &Disk, dir: &Rc<Path>, key: u64, base_offset: i64, place: Place) -> Rc<SegmentFile> {
         Rc::new(SegmentFile {
-            key,
+            key: Cell::new(key),
             base_offset: Cell::new(base_offset),
             disk: disk.clone(),
             dir: Rc::clone(dir),
             place: Cell::new(place),
             dir_dirty: Cell::new(false),
             ready_end: Cell::new(0),
+            is_sealed: Cell::new(false),
             handle: RefCell::new(None),
+            opening: Mutex::new(()),
             claimed_end: Cell::new(0),
             zeroing: Cell::new(None),
             ready_beyond: Cell::new(None),
@@ -78,6 +85,10 @@ impl SegmentFile {
             if let Some(file) = open {
                 return Ok(file);
             }
+            let _one_at_a_time = self.opening.lock().await;
+            if self.is_open() {
+                continue;
+            }
             let place = self.place.get();
             let mode = if place == Place::Missing { OpenMode::CreateNew } else { OpenMode::Write };
             match self.disk.open(&self.path(), mode).await {
@@ -86,7 +97,8 @@ impl SegmentFile {
                         self.place.set(Place::Named);
                         self.dir_dirty.set(true);
                     }
-                    return Ok(self.handle.borrow_mut().get_or_insert(file).clone());
+                    *self.handle.borrow_mut() = Some(file.clone());
+                    return Ok(file);
                 }
                 Err(error) if error.reason == DiskErrorReason::NotFound && self.place.get() != place => {}
                 Err(error) => return Err(error),
@@ -108,6 +120,18 @@ impl SegmentFile {
             self.ready_beyond.set(None);
             self.ready_end.set(self.ready_end.get().max(end));
         }
+    }
+    /// The file was cut to `end`, and everything up to `ready_end` is written and durable. It is another file to caches.
+    pub(super) fn restart(&self, key: u64, end: u64, ready_end: u64) {
+        self.key.set(key);
+        self.claimed_end.set(end);
+        self.ready_beyond.set(None);
+        self.ready_end.set(ready_end - ready_end % BLOCK_BYTES as u64);
+        self.is_sealed.set(false);
+    }
+    /// Where what is ready ends, or will end once the space before it is flushed.
+    pub(super) fn ready_or_beyond_end(&self) -> u64 {
+        self.ready_beyond.get().map_or(self.ready_end.get(), |(_, end)| end.max(self.ready_end.get()))
     }
     /// Zeros from `start` to `end` are durable.
     pub(super) fn on_zeros(&self, start: u64, end: u64) {

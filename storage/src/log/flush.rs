@@ -96,7 +96,10 @@ impl Log {
         self.no_space
     }
     fn can_flush(&self) -> bool {
-        self.flushed_end_offset < self.log_end_offset && self.offline.is_none() && !self.flush_in_flight
+        self.flushed_end_offset < self.log_end_offset
+            && self.offline.is_none()
+            && !self.flush_in_flight
+            && self.truncating_to.is_none()
     }
 
     /// This turn's write, to be given to [`crate::turn::flush`]; `None` if there is nothing to write or one is in flight. After

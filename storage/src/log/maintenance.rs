@@ -2,11 +2,16 @@
 //!
 //! *Which core*: the log's.
 //! *Invariants*: at most one step in flight per log; an append never waits for one, but for a single write of zeros.
-//! *Not here*: what each step does (prewrite, name, seal, settle, retain).
+//! *Not here*: what each step does (prewrite, name, roll, seal, settle, retain).
 
 use super::Log;
+use super::file::Place;
 use super::name::Name;
 use super::prewrite::Prewrite;
+use super::retain::{Date, Plant, Remove};
+use super::roll::Prepare;
+use super::seal::Seal;
+use super::settle::Settle;
 use crate::disk::{DiskError, DiskErrorReason};
 
 /// After there was no space for a step, the next one waits so long.
@@ -21,6 +26,12 @@ pub struct MaintenancePlan {
 enum Step {
     Prewrite(Prewrite),
     Name(Name),
+    Prepare(Prepare),
+    Seal(Seal),
+    Settle(Settle),
+    Remove(Remove),
+    Plant(Plant),
+    Date(Date),
 }
 
 /// A step that has been executed.
@@ -29,9 +40,16 @@ pub struct MaintenanceDone {
     planned_ms: i64,
 }
 
+/// A step and what came of it.
 enum StepDone {
     Prewrite(Prewrite, Result<(u64, u64), StepError>),
     Name(Result<(), StepError>),
+    Prepare(Prepare, Result<(), StepError>),
+    Seal(Seal, Result<i64, StepError>),
+    Settle(Settle, Result<(), StepError>),
+    Remove(Remove, Result<(), StepError>),
+    Plant(Result<(), StepError>),
+    Date(Date, Result<Option<i64>, StepError>),
 }
 
 /// Why a step failed.
@@ -43,6 +61,14 @@ pub(super) enum StepError {
     /// Nothing can be believed any more.
     #[error(transparent)]
     Flush(DiskError),
+}
+
+impl StepError {
+    /// The error, where what failed makes no difference.
+    pub(super) fn into_disk_error(self) -> DiskError {
+        let (StepError::Disk(error) | StepError::Flush(error)) = self;
+        error
+    }
 }
 
 /// What a failed step means.
@@ -68,6 +94,27 @@ impl MaintenancePlan {
                 StepDone::Prewrite(step, outcome)
             }
             Step::Name(step) => StepDone::Name(step.execute().await),
+            Step::Prepare(step) => {
+                let outcome = step.execute().await;
+                StepDone::Prepare(step, outcome)
+            }
+            Step::Seal(step) => {
+                let outcome = step.execute().await;
+                StepDone::Seal(step, outcome)
+            }
+            Step::Settle(mut step) => {
+                let outcome = step.execute().await;
+                StepDone::Settle(step, outcome)
+            }
+            Step::Remove(step) => {
+                let outcome = step.execute().await;
+                StepDone::Remove(step, outcome)
+            }
+            Step::Plant(step) => StepDone::Plant(step.execute().await),
+            Step::Date(step) => {
+                let outcome = step.execute().await;
+                StepDone::Date(step, outcome)
+            }
         };
         MaintenanceDone { step, planned_ms: self.now_ms }
     }
@@ -77,13 +124,51 @@ impl Log {
     /// The next step that is due, most urgent first; `None` while one is in flight. Ask after every [`Log::apply_flush`] and
     /// [`Log::apply_maintenance`], and every few seconds after [`Log::look_over`]: an answer costs a few comparisons.
     pub fn maintenance_plan(&mut self, now_ms: i64) -> Option<MaintenancePlan> {
-        if self.maintenance_in_flight || self.offline.is_some() || self.no_space_until_ms.is_some_and(|at| now_ms < at)
+        if self.maintenance_in_flight
+            || self.truncating_to.is_some()
+            || self.offline.is_some()
+            || self.no_space_until_ms.is_some_and(|at| now_ms < at)
         {
             return None;
         }
-        let step = self.prewrite_due(now_ms).map(Step::Prewrite).or_else(|| self.name_due().map(Step::Name))?;
+        let step = self.step_due(now_ms)?;
         self.maintenance_in_flight = true;
         Some(MaintenancePlan { step, now_ms })
+    }
+
+    fn step_due(&mut self, now_ms: i64) -> Option<Step> {
+        if let Some(step) = self.prewrite_due(now_ms) {
+            return Some(Step::Prewrite(step));
+        }
+        if let Some(step) = self.prepare_due() {
+            return Some(Step::Prepare(step));
+        }
+        let chore = if self.has_chores { self.chore_due() } else { None };
+        chore.or_else(|| self.settle_due(now_ms).map(Step::Settle))
+    }
+    /// What segments other than the active one need. Most of the time that is nothing, which is remembered.
+    fn chore_due(&mut self) -> Option<Step> {
+        if let Some(step) = self.name_due() {
+            return Some(Step::Name(step));
+        }
+        if let Some(step) = self.seal_due() {
+            return Some(Step::Seal(step));
+        }
+        if let Some(step) = self.date_due() {
+            return Some(Step::Date(step));
+        }
+        if let Some(step) = self.remove_due() {
+            return Some(Step::Remove(step));
+        }
+        if let Some(step) = self.plant_due() {
+            return Some(Step::Plant(step));
+        }
+        let closed = self.segments.iter().take(self.segments.len() - 1);
+        // What waits for a flush or for a settling is asked for again.
+        self.has_chores = !closed.clone().all(|segment| segment.has_files)
+            || self.active().file.place.get() == Place::Prepared
+            || (self.segments.len() > 1 && self.may_give_up_oldest());
+        None
     }
 
     /// A step has been executed. Afterwards the log may need a flush ([`Log::needs_flush`]).
@@ -93,20 +178,29 @@ impl Log {
         let outcome = match done.step {
             StepDone::Prewrite(step, outcome) => outcome.map(|(from, to)| step.file().on_zeros(from, to)),
             StepDone::Name(outcome) => outcome,
+            StepDone::Prepare(step, outcome) => outcome.map(|()| self.on_prepared(&step)),
+            StepDone::Seal(step, outcome) => outcome.map(|max_timestamp| self.on_sealed(&step, max_timestamp)),
+            StepDone::Settle(step, outcome) => outcome.map(|()| self.on_settled(step)),
+            StepDone::Remove(step, outcome) => outcome.map(|()| self.on_removed(&step)),
+            StepDone::Plant(outcome) => outcome.map(|()| self.on_planted()),
+            StepDone::Date(step, outcome) => outcome.map(|max_timestamp| self.on_dated(&step, max_timestamp)),
         };
         outcome.map_err(|error| match error {
-            StepError::Flush(error) => {
-                self.offline.get_or_insert_with(|| error.clone());
-                MaintenanceError::Flush(error)
-            }
             StepError::Disk(error) if error.reason == DiskErrorReason::NoSpace => {
                 self.no_space_until_ms = Some(done.planned_ms + NO_SPACE_PAUSE_MS);
                 MaintenanceError::NoSpace(error)
             }
-            StepError::Disk(error) => {
-                self.on_write_error(&error);
-                MaintenanceError::Offline(error)
-            }
+            error => self.on_step_failed(error),
         })
+    }
+
+    /// A step failed that leaves the log in doubt.
+    pub(super) fn on_step_failed(&mut self, error: StepError) -> MaintenanceError {
+        let (StepError::Flush(cause) | StepError::Disk(cause)) = &error;
+        self.offline.get_or_insert_with(|| cause.clone());
+        match error {
+            StepError::Flush(error) => MaintenanceError::Flush(error),
+            StepError::Disk(error) => MaintenanceError::Offline(error),
+        }
     }
 }

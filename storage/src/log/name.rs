@@ -1,7 +1,7 @@
 //! Giving a segment that began as `prepared.log` its own name.
 //!
 //! *Which core*: the log's, in the background.
-//! *Invariants*: only once its first batch is durable: a name that no batch bears out would look like a loss.
+//! *Invariants*: only once everything before it is durable: else it would look as if something were lost.
 //! *Not here*: rolling (roll).
 
 use std::rc::Rc;
@@ -29,7 +29,7 @@ impl Log {
     pub(super) fn name_due(&self) -> Option<Name> {
         let mut segments = self.segments.iter().rev();
         let segment = segments.find(|segment| segment.file.place.get() == Place::Prepared)?;
-        let is_due = segment.base_offset < self.flushed_end_offset;
+        let is_due = segment.base_offset <= self.flushed_end_offset;
         is_due.then(|| Name { file: Rc::clone(&segment.file) })
     }
 }

@@ -12,8 +12,11 @@ use std::rc::Rc;
 use super::file::{PREPARED_NAME, parse_segment_name};
 use super::prewrite::Ahead;
 use super::recover::Recovery;
+use super::retain::Retention;
+use super::settle::EPOCHS_NAME;
 use super::tail::Tail;
 use super::{Log, LogConfig, ReadCache};
+use crate::data_dir::TEMPORARY_SUFFIX;
 use crate::disk::{DirEntry, Disk, DiskError};
 use crate::epoch_journal::EpochChange;
 
@@ -43,7 +46,7 @@ pub struct Opened {
 pub struct RecoveryReport {
     /// Batches above the recovery point.
     pub batches: u64,
-    /// Bytes that were scanned.
+    /// Bytes of batches that were read.
     pub scanned_bytes: u64,
     /// Bytes after the last batch that were not zeros, and are now.
     pub cut_bytes: u64,
@@ -82,6 +85,10 @@ pub(super) struct Found {
     pub(super) snapshots: Vec<i64>,
     /// Base offsets with an offset index, ascending.
     pub(super) indexes: Vec<i64>,
+    /// Is there a `leader-epoch-checkpoint`?
+    pub(super) has_epochs: bool,
+    /// What replacements left that never came about.
+    pub(super) leftovers: Vec<String>,
 }
 
 impl Found {
@@ -96,6 +103,17 @@ impl Found {
                 found.indexes.push(base_offset);
             } else if entry.name == PREPARED_NAME {
                 found.prepared = Some(entry.bytes);
+            } else if entry.name == EPOCHS_NAME {
+                found.has_epochs = true;
+            } else if entry.name.ends_with(TEMPORARY_SUFFIX) {
+                found.leftovers.push(entry.name.clone());
+            }
+        }
+        // An index without its segment: the crash fell between their removals.
+        for entry in entries {
+            let base_offset = ["index", "timeindex"].iter().find_map(|kind| parse_segment_name(&entry.name, kind));
+            if base_offset.is_some_and(|base| found.segments.iter().all(|(known, _)| *known != base)) {
+                found.leftovers.push(entry.name.clone());
             }
         }
         found.segments.sort_unstable();
@@ -120,16 +138,20 @@ impl Log {
         let found = Found::new(&disk.list(&dir).await?);
         let mut recovery = Recovery::new(disk, &dir, &config, &known, found, now_ms);
         recovery.run().await?;
-        let Recovery { segments, producers, epochs, end_offset, last_block, report, .. } = recovery;
+        let Recovery { segments, settled, producers, epochs, end_offset, last_block, report, .. } = recovery;
         let first_offset = segments.front().map_or(end_offset, |segment| segment.base_offset);
         let log = Log {
             disk: disk.clone(),
             cache: cache.clone(),
             dir,
             segments,
+            prepared: None,
+            settled,
+            retention: Retention::default(),
             cursors: VecDeque::new(),
             tail: Tail::new(last_block),
-            log_start_offset: known.log_start_offset.max(first_offset),
+            // A crash amid a cut below the log start leaves a checkpoint that is behind.
+            log_start_offset: known.log_start_offset.min(end_offset).max(first_offset),
             flushed_end_offset: end_offset,
             log_end_offset: end_offset,
             producers,
@@ -139,8 +161,10 @@ impl Log {
             no_space_until_ms: None,
             last_used_ms: now_ms,
             recovery_point: known.recovery_point.max(first_offset),
+            has_chores: true,
             flush_in_flight: false,
             maintenance_in_flight: false,
+            truncating_to: None,
             ahead: Ahead::new(),
             config,
         };

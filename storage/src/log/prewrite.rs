@@ -108,7 +108,8 @@ impl Log {
         }
         let (file, end) = (Rc::clone(&active.file), active.bytes.next_multiple_of(BLOCK_BYTES as u64));
         let segment_end = self.config.segment_bytes.next_multiple_of(BLOCK_BYTES as u64);
-        let ready_end = file.ready_end.get();
+        // Zeros that are ready beyond what is about to be flushed count too.
+        let ready_end = file.ready_or_beyond_end();
         if ready_end >= end + self.ahead.step_bytes / 2 || ready_end.max(end) >= segment_end {
             return None;
         }

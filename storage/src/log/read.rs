@@ -4,6 +4,7 @@
 //! *Invariants*: whole batches, contiguous, never one that ends beyond the limit; from disk only what is flushed.
 //! *Not here*: the high watermark (the caller's limit), checking what the disk brings (read_disk).
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -61,6 +62,8 @@ pub struct ReadDone {
     /// Where the next read goes on.
     pub next_offset: i64,
     pub(super) cursor: Option<Cursor>,
+    /// A segment whose index files are missing or wrong.
+    pub(super) wants_index: Option<u64>,
 }
 
 /// The place after a read of older records.
@@ -102,12 +105,13 @@ impl Log {
         if from_offset < self.log_start_offset || from_offset > self.log_end_offset {
             return Err(ReadError::OutOfRange);
         }
-        let limit_end = limit_end_offset.min(self.log_end_offset);
+        let end_offset = self.truncating_to.unwrap_or(self.log_end_offset);
+        let limit_end = limit_end_offset.min(end_offset);
         let kind = if from_offset >= limit_end {
             Kind::Done(ReadDone { next_offset: from_offset, ..ReadDone::default() })
         } else if from_offset >= self.tail.start_offset(self.log_end_offset) {
             let read = self.tail.read(from_offset, limit_end, bytes_max, at_least_one);
-            Kind::Done(ReadDone { records: read.records.into(), next_offset: read.next_offset, cursor: None })
+            Kind::Done(ReadDone { records: read.records.into(), next_offset: read.next_offset, ..ReadDone::default() })
         } else {
             Kind::Disk(self.disk_read(from_offset, limit_end, bytes_max, at_least_one))
         };
@@ -116,6 +120,13 @@ impl Log {
 
     /// A plan has been executed: the next read may go on from there.
     pub fn apply_read(&mut self, done: &ReadDone) {
+        if let Some(key) = done.wants_index
+            && let Some(segment) = self.segments.iter_mut().find(|segment| segment.file.key.get() == key)
+        {
+            // It is sealed again.
+            segment.has_files = false;
+            self.has_chores = true;
+        }
         let Some(cursor) = done.cursor else { return };
         self.cursors.retain(|known| (known.key, known.offset) != (cursor.key, cursor.offset));
         if self.cursors.len() == CURSORS_MAX {
@@ -156,12 +167,12 @@ impl Log {
     pub(super) fn flushed_read(&self, from_offset: i64, limit_end: i64) -> DiskRead {
         let index = self.segment_of(from_offset);
         let segment = &self.segments[index];
-        let cursor = self.cursors.iter().find(|cursor| cursor.key == segment.file.key && cursor.offset == from_offset);
-        let indexed = segment.index.as_ref().and_then(|index| index.lookup(from_offset));
-        let start = match (cursor, indexed) {
+        let cursor =
+            self.cursors.iter().find(|cursor| cursor.key == segment.file.key.get() && cursor.offset == from_offset);
+        let start = match (cursor, &segment.index) {
             (Some(cursor), _) => Start::At { base_offset: cursor.offset, position: cursor.position },
-            (None, Some(place)) => Start::Indexed(place),
-            (None, None) => Start::At { base_offset: segment.base_offset, position: 0 },
+            (None, Some(index)) => index.lookup(from_offset).map_or(Start::Beginning, Start::Indexed),
+            (None, None) => Start::IndexFile,
         };
         let end_offset = self.segment_end_offset(index);
         DiskRead {
@@ -174,6 +185,7 @@ impl Log {
             bytes_max: usize::MAX,
             at_least_one: false,
             epochs: self.epochs_between(segment.base_offset, end_offset),
+            wants_index: Cell::new(false),
         }
     }
 

@@ -4,6 +4,7 @@
 //! *Invariants*: length, magic, CRC, offset and leader epoch of every served batch are right; what is not is an error, never data.
 //! *Not here*: which segment, and how far (read).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_util::future::try_join_all;
@@ -23,8 +24,14 @@ const READ_BYTES_MAX: usize = 8 << 20;
 /// Where a read begins to look: at a batch at or before the one that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
-    At { base_offset: i64, position: u64 },
+    Beginning,
+    At {
+        base_offset: i64,
+        position: u64,
+    },
     Indexed(Place),
+    /// At what the segment's index files say.
+    IndexFile,
 }
 
 /// A read of one segment.
@@ -40,6 +47,8 @@ pub(super) struct DiskRead {
     pub(super) at_least_one: bool,
     /// The leader epochs from the start on, as far as they are known.
     pub(super) epochs: SmallVec<[(LeaderEpoch, i64); 2]>,
+    /// Were the index files missing or wrong?
+    pub(super) wants_index: Cell<bool>,
 }
 
 /// A batch that a search found.
@@ -77,22 +86,24 @@ impl DiskRead {
             (position, expected) = (position + header.batch_bytes as u64, header.end_offset());
         }
         let next_offset = expected.max(self.from_offset);
-        let cursor = (!records.is_empty()).then_some(Cursor { key: self.file.key, offset: expected, position });
-        Ok(ReadDone { records: records.into(), next_offset, cursor })
+        let cursor = (!records.is_empty()).then_some(Cursor { key: self.file.key.get(), offset: expected, position });
+        let wants_index = self.wants_index.get().then_some(self.file.key.get());
+        Ok(ReadDone { records: records.into(), next_offset, cursor, wants_index })
     }
 
-    /// The first batch, from the one that holds the offset on, whose header is `wanted`.
+    /// The first batch, from the one that holds the offset on, whose header is `wanted`. Every one on the way is checked whole.
     pub(super) async fn find(&self, wanted: impl Fn(&BatchHeader) -> bool) -> Result<Option<Found>, ReadError> {
         let mut pages = Pages { first: 0, pages: Vec::new() };
         let (mut position, mut expected) = self.find_start(&mut pages).await?;
+        let mut bytes = Vec::new();
         while expected < self.limit_end {
             let header = self.header(&mut pages, position, expected).await?;
             if header.end_offset() > self.limit_end {
                 break;
             }
+            bytes.clear();
+            self.take(&mut pages, position, &header, &mut bytes).await?;
             if header.last_offset() >= self.from_offset && wanted(&header) {
-                let mut bytes = Vec::with_capacity(header.batch_bytes);
-                self.take(&mut pages, position, &header, &mut bytes).await?;
                 return Ok(Some(Found { header, bytes }));
             }
             (position, expected) = (position + header.batch_bytes as u64, header.end_offset());
@@ -101,7 +112,7 @@ impl DiskRead {
     }
     /// The first batch with the largest timestamp, if that is above `timestamp`.
     pub(super) async fn find_newest(&self, timestamp: i64) -> Result<Option<Found>, ReadError> {
-        let newest = std::cell::Cell::new(timestamp);
+        let newest = Cell::new(timestamp);
         let all = self.find(|header| {
             newest.set(newest.get().max(header.max_timestamp));
             false
@@ -115,6 +126,7 @@ impl DiskRead {
     /// Position and base offset of the batch to begin with.
     async fn find_start(&self, pages: &mut Pages) -> Result<(u64, i64), ReadError> {
         match self.start {
+            Start::Beginning => Ok((0, self.file.base_offset.get())),
             Start::At { base_offset, position } => Ok((position, base_offset)),
             Start::Indexed(place) => {
                 let header = self.parse(pages, place.position).await?;
@@ -124,6 +136,24 @@ impl DiskRead {
                     return Err(self.corrupt(place.position, reason));
                 }
                 Ok((place.position, header.base_offset))
+            }
+            Start::IndexFile => {
+                let index = self.cache.index(&self.file, self.end_position).await?;
+                let Some(place) = index.as_ref().and_then(|index| index.lookup(self.from_offset)) else {
+                    self.wants_index.set(index.is_none());
+                    return Ok((0, self.file.base_offset.get()));
+                };
+                match self.parse(pages, place.position).await {
+                    Ok(header) if header.last_offset() == place.last_offset => Ok((place.position, header.base_offset)),
+                    // The index is wrong, or the batch is: from the beginning it will be seen which.
+                    Ok(_) | Err(ReadError::Corrupt { .. }) => {
+                        self.cache.forget_index(self.file.key.get());
+                        self.wants_index.set(true);
+                        pages.clear();
+                        Ok((0, self.file.base_offset.get()))
+                    }
+                    Err(error) => Err(error),
+                }
             }
         }
     }
@@ -196,12 +226,15 @@ impl DiskRead {
 
     fn corrupt(&self, position: u64, reason: String) -> ReadError {
         // The next read shall see the disk again.
-        self.cache.forget(self.file.key, position);
+        self.cache.forget(self.file.key.get(), position);
         ReadError::Corrupt { path: self.file.path(), position, reason }
     }
 }
 
 impl Pages {
+    fn clear(&mut self) {
+        *self = Pages { first: 0, pages: Vec::new() };
+    }
     fn end(&self) -> u64 {
         self.first + self.pages.len() as u64
     }

@@ -10,14 +10,18 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::cut::{self, Rest};
-use super::file::{Place, SegmentFile, segment_name};
+use super::file::{PREPARED_NAME, Place, SegmentFile, segment_name};
+use super::index_files::skip_to;
+use super::maintenance::StepError;
 use super::open::{Found, KnownPoints, OpenError, RecoveryReport};
 use super::scan::{Scanned, Scanner, Stop};
 use super::segment::Segment;
+use super::settle::{EPOCHS_NAME, Settled};
+use super::sparse::SparseIndex;
 use super::tail::{Chunk, FLUSH_BYTES_MAX};
-use super::{LogConfig, next_key};
+use super::{LogConfig, next_key, small};
 use crate::batch::BatchHeader;
-use crate::disk::{BLOCK_BYTES, Disk, DiskError, DiskErrorReason, IoBuffer};
+use crate::disk::{BLOCK_BYTES, Disk, DiskError, IoBuffer};
 use crate::epoch_journal::EpochChange;
 use crate::epochs::EpochCache;
 use crate::producers::ProducerTable;
@@ -30,9 +34,13 @@ pub(super) struct Recovery<'a> {
     known: &'a KnownPoints,
     found: Found,
     now_ms: i64,
+    /// Snapshots that are damaged, or speak of batches that are not there. With one of them and no other it is known that there
+    /// were producers, but not which.
+    useless_snapshots: Vec<i64>,
     /// From which offset on batches count for the producer table.
     producers_from: i64,
     pub(super) segments: VecDeque<Segment>,
+    pub(super) settled: Settled,
     pub(super) producers: ProducerTable,
     pub(super) epochs: EpochCache,
     pub(super) end_offset: i64,
@@ -56,8 +64,10 @@ impl<'a> Recovery<'a> {
             known,
             found,
             now_ms,
+            useless_snapshots: Vec::new(),
             producers_from: 0,
             segments: VecDeque::new(),
+            settled: Settled::default(),
             producers: ProducerTable::default(),
             epochs: EpochCache::default(),
             end_offset: 0,
@@ -72,24 +82,28 @@ impl<'a> Recovery<'a> {
             self.scan_all().await?;
             // A snapshot beyond the end speaks of batches that are not there: its log was being truncated.
             match self.found.snapshots.pop_if(|offset| *offset > self.end_offset) {
-                Some(offset) => self.remove(&segment_name(offset, "snapshot")).await?,
+                Some(offset) => self.useless_snapshots.push(offset),
                 None => break,
             }
         }
         self.epochs.truncate_from_end(self.end_offset + 1);
-        self.finish().await
+        self.settled.snapshots = std::mem::take(&mut self.found.snapshots);
+        self.settled.bytes_since = self.report.scanned_bytes;
+        self.finish().await?;
+        self.replace_epochs().await?;
+        self.replace_snapshots().await
     }
 
     /// Puts what need not be scanned into place: older segments, the producers' newest snapshot.
     async fn begin(&mut self) -> Result<(), OpenError> {
         self.report = RecoveryReport::default();
-        self.epochs = self.known_epochs();
+        self.epochs = self.known_epochs().await?;
         self.segments.clear();
         let first_offset = self.found.segments.first().map_or(self.known.log_start_offset, |(base, _)| *base);
         let recovery_point = self.known.recovery_point.max(first_offset);
         // No snapshot at all: there was no producer at the recovery point, else there would be one.
         self.producers = ProducerTable::default();
-        self.producers_from = recovery_point;
+        self.producers_from = if self.useless_snapshots.is_empty() { recovery_point } else { first_offset };
         while let Some(offset) = self.found.snapshots.last().copied().filter(|_| !self.config.bugs.forget_producers) {
             let bytes = self.disk.read_small(&self.dir.join(segment_name(offset, "snapshot"))).await?;
             match ProducerTable::from_bytes(&bytes) {
@@ -100,6 +114,7 @@ impl<'a> Recovery<'a> {
                 Err(_) => {
                     // Damaged: everything since the one before it, or from the beginning, is read instead.
                     self.found.snapshots.pop();
+                    self.useless_snapshots.push(offset);
                     self.producers_from = first_offset;
                 }
             }
@@ -117,14 +132,18 @@ impl<'a> Recovery<'a> {
         let (listed, mut prepared) = (self.found.segments.clone(), self.found.prepared);
         let first = listed.partition_point(|(base, _)| *base <= from_offset).saturating_sub(1);
         for (base_offset, bytes) in &listed[..first.min(listed.len())] {
-            let is_sealed = self.found.indexes.binary_search(base_offset).is_ok();
+            let has_files = self.found.indexes.binary_search(base_offset).is_ok();
             let file = self.file(*base_offset, Place::Named);
+            file.is_sealed.set(true);
+            let empty = Segment::empty(file, 0);
+            let (bytes, flushed_bytes) = (*bytes, *bytes);
             self.segments.push_back(Segment {
-                bytes: *bytes,
-                flushed_bytes: *bytes,
+                bytes,
+                flushed_bytes,
                 index: None,
-                is_sealed,
-                ..Segment::empty(file, 0)
+                has_files,
+                max_timestamp: None,
+                ..empty
             });
         }
         let mut rest = listed[first.min(listed.len())..].iter().copied().peekable();
@@ -134,12 +153,12 @@ impl<'a> Recovery<'a> {
         let mut stop = None;
         loop {
             if let Some((base_offset, bytes)) = rest.next_if(|(base_offset, _)| *base_offset == self.end_offset) {
-                stop = Some(self.scan_segment(self.file(base_offset, Place::Named), bytes).await?);
+                stop = Some(self.scan_segment(self.file(base_offset, Place::Named), bytes, from_offset).await?);
             } else if let Some(bytes) = prepared.take()
                 && self.prepared_continues(bytes).await?
             {
                 self.report.took_prepared = true;
-                stop = Some(self.scan_segment(self.file(self.end_offset, Place::Prepared), bytes).await?);
+                stop = Some(self.scan_segment(self.file(self.end_offset, Place::Prepared), bytes, from_offset).await?);
                 self.found.prepared = None;
             } else {
                 break;
@@ -156,20 +175,33 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    async fn scan_segment(&mut self, file: Rc<SegmentFile>, file_bytes: u64) -> Result<Stop, OpenError> {
+    async fn scan_segment(
+        &mut self,
+        file: Rc<SegmentFile>,
+        file_bytes: u64,
+        from_offset: i64,
+    ) -> Result<Stop, OpenError> {
         let base_offset = file.base_offset.get();
-        let handle = file.open().await?;
-        self.segments.push_back(Segment::empty(Rc::clone(&file), self.config.index_interval_bytes));
-        let mut scanner = Scanner::new(handle, file_bytes, 0, base_offset);
-        scanner.epoch = self.epochs.epoch_at(scanner.expected - 1).filter(|_| scanner.expected > 0);
+        let mut scanner = Scanner::new(file.open().await?, file_bytes, 0, base_offset);
+        let mut segment = Segment::empty(Rc::clone(&file), self.config.index_interval_bytes);
+        if from_offset > base_offset && self.found.indexes.binary_search(&base_offset).is_ok() {
+            // The batch that an index names just below, if it is there, is where the scan begins.
+            if let Some(mut index) = SparseIndex::read(&file, file_bytes, self.config.index_interval_bytes).await?
+                && let Some(place) = index.lookup(from_offset - 1)
+            {
+                index.restart_at(place);
+                skip_to(&mut segment, &mut scanner, index, place).await?;
+            }
+        }
+        self.segments.push_back(segment);
         self.end_offset = scanner.expected;
+        scanner.epoch = self.epochs.epoch_at(scanner.expected - 1).filter(|_| scanner.expected > 0);
         let scanned_from = scanner.position;
         loop {
             match scanner.next().await? {
                 Scanned::Batch(header) => self.on_batch(&header),
                 Scanned::Stop(stop) => {
                     self.report.scanned_bytes += scanner.position - scanned_from;
-                    file.ready_end.set(file_bytes - file_bytes % BLOCK_BYTES as u64);
                     return Ok(stop);
                 }
             }
@@ -204,11 +236,7 @@ impl<'a> Recovery<'a> {
 
     /// What is durable, or was acknowledged, must be there.
     fn refuse_to_lose(&self, stop: Option<&Stop>) -> Result<(), OpenError> {
-        let points = [
-            ("recovery point", self.known.recovery_point),
-            ("high watermark", self.known.high_watermark),
-            ("log start", self.known.log_start_offset),
-        ];
+        let points = [("recovery point", self.known.recovery_point), ("high watermark", self.known.high_watermark)];
         for (name, point) in points {
             if self.end_offset < point {
                 let why = match stop {
@@ -234,7 +262,10 @@ impl<'a> Recovery<'a> {
     /// Clears what lies after the end, flushes what was scanned, reads the partial last block.
     async fn finish(&mut self) -> Result<(), OpenError> {
         if self.found.prepared.is_some() {
-            self.remove(super::file::PREPARED_NAME).await?;
+            self.remove(PREPARED_NAME).await?;
+        }
+        for name in std::mem::take(&mut self.found.leftovers) {
+            self.remove(&name).await?;
         }
         let Some(last) = self.segments.back() else {
             let file = self.file(self.end_offset, Place::Missing);
@@ -257,41 +288,82 @@ impl<'a> Recovery<'a> {
         if self.report.cut_bytes > 0 {
             cut::zero(&handle, block.as_deref(), end_position, rest.nonzero_end).await?;
         }
+        // With nothing above the recovery point, everything that counts is durable already.
+        let flushes = self.report.batches > 0 || self.report.cut_bytes > 0;
         for segment in self.segments.iter_mut().filter(|segment| segment.file.is_open()) {
-            segment.file.open().await?.flush().await?;
+            if flushes {
+                segment.file.open().await?.flush().await?;
+            }
             segment.file.close();
             segment.flushed_bytes = segment.bytes;
         }
-        if self.report.batches > 0 {
+        if flushes {
             self.disk.sync_dir(self.dir).await?;
         }
+        // What the file has beyond its last block may be a hole that a crash left: it is written again before it is trusted.
+        let file_end = handle.size().await?;
+        let ready_end = end_position.next_multiple_of(BLOCK_BYTES as u64).min(file_end - file_end % BLOCK_BYTES as u64);
+        file.on_ready(ready_end);
         self.last_block = block.map(|block| Chunk::partial(&file, block, end_position, self.end_offset));
         Ok(())
     }
 
-    fn known_epochs(&self) -> EpochCache {
+    /// The epochs of the log's own checkpoint and the journal's changes since. One that is damaged is as good as none: what is
+    /// scanned shows its epochs, and what is not keeps those of the journal.
+    async fn known_epochs(&mut self) -> Result<EpochCache, OpenError> {
         let mut epochs = EpochCache::default();
+        if self.found.has_epochs {
+            let text = self.disk.read_small(&self.dir.join(EPOCHS_NAME)).await?;
+            match EpochCache::from_text(&text) {
+                Ok(known) => epochs = known,
+                Err(error) => tracing::warn!("{}/{EPOCHS_NAME}: {error}", self.dir.display()),
+            }
+            self.settled.epochs = Some(epochs.clone());
+        }
         for change in &self.known.epoch_changes {
             match *change {
                 EpochChange::Begin { epoch, start_offset } => epochs.assign(epoch, start_offset),
                 EpochChange::Cut { end_offset } => epochs.truncate_from_end(end_offset),
             }
         }
-        epochs
+        Ok(epochs)
     }
+    /// Epochs in the log's checkpoint that began beyond its end are gone, and must not come back once it has grown over them again.
+    async fn replace_epochs(&mut self) -> Result<(), OpenError> {
+        let known = self.settled.epochs.as_ref().map(EpochCache::entries).unwrap_or_default();
+        if known.last().is_some_and(|(_, start_offset)| *start_offset > self.end_offset) {
+            let text = (EPOCHS_NAME.to_owned(), self.epochs.to_text().into_bytes());
+            small::replace(self.disk, self.dir, vec![text]).await.map_err(StepError::into_disk_error)?;
+            self.settled.epochs = Some(self.epochs.clone());
+        }
+        Ok(())
+    }
+    /// Removes the snapshots that are of no use. One that is comes first: without any it would look as if there never was a producer.
+    async fn replace_snapshots(&mut self) -> Result<(), OpenError> {
+        if self.useless_snapshots.is_empty() {
+            return Ok(());
+        }
+        let snapshot = (segment_name(self.end_offset, "snapshot"), self.producers.to_bytes());
+        small::replace(self.disk, self.dir, vec![snapshot]).await.map_err(StepError::into_disk_error)?;
+        self.settled.snapshots.retain(|offset| *offset < self.end_offset);
+        self.settled.snapshots.push(self.end_offset);
+        for offset in self.useless_snapshots.iter().filter(|offset| **offset != self.end_offset) {
+            self.remove(&segment_name(*offset, "snapshot")).await?;
+        }
+        // One that came back would be believed once the log has grown over its offset again.
+        Ok(self.disk.sync_dir(self.dir).await?)
+    }
+
     fn file(&self, base_offset: i64, place: Place) -> Rc<SegmentFile> {
         SegmentFile::new(self.disk, self.dir, next_key(), base_offset, place)
     }
     async fn remove(&self, name: &str) -> Result<(), DiskError> {
-        match self.disk.remove(&self.dir.join(name)).await {
-            Err(error) if error.reason != DiskErrorReason::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        small::remove(self.disk, &self.dir.join(name)).await
     }
 }
 
 /// The partial last block of a segment that ends at `end_position`, zeros after it; `None` if the last block is full.
-async fn read_block(file: &Rc<SegmentFile>, end_position: u64) -> Result<Option<IoBuffer>, DiskError> {
+pub(super) async fn read_block(file: &Rc<SegmentFile>, end_position: u64) -> Result<Option<IoBuffer>, DiskError> {
     let used = (end_position % BLOCK_BYTES as u64) as usize;
     if used == 0 {
         return Ok(None);

@@ -5,7 +5,6 @@
 //! one window of them is in memory.
 //! *Not here*: what the end of the walk means (recover), reads for clients (read).
 
-use super::segment::Segment;
 use crate::batch::{BatchHeader, CRC_START, HEADER_BYTES};
 use crate::disk::{BLOCK_BYTES, DiskError, File, IoBuffer};
 use crate::ids::LeaderEpoch;
@@ -53,11 +52,6 @@ impl Scanner {
     pub(super) fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
-    /// A walk over the data of a segment that is in this process's care.
-    pub(super) async fn of(segment: &Segment, position: u64, expected: i64) -> Result<Scanner, DiskError> {
-        Ok(Scanner::new(segment.file.open().await?, segment.bytes, position, expected))
-    }
-
     /// The batch at [`Scanner::position`], which then moves past it.
     pub(super) async fn next(&mut self) -> Result<Scanned, DiskError> {
         let left = self.file_bytes.saturating_sub(self.position);

@@ -18,12 +18,11 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// So many of them are flushed.
     pub(super) flushed_bytes: u64,
-    /// What is in memory of its index: of its batches from `indexed_from` on. `None` once it is in its files only.
+    /// Its index, all of it; `None` once it is in its files only.
     pub(super) index: Option<SparseIndex>,
-    pub(super) indexed_from: u64,
     /// Are its index files there, and its file cut to its bytes?
-    pub(super) is_sealed: bool,
-    /// Largest timestamp of its records, once it is known.
+    pub(super) has_files: bool,
+    /// Largest timestamp of its records, once that is known; -1 if they have none.
     pub(super) max_timestamp: Option<i64>,
     /// When the first batch was appended, and that batch's largest timestamp; of a segment that this process began.
     pub(super) begun: Option<Begun>,
@@ -45,9 +44,8 @@ impl Segment {
             bytes: 0,
             flushed_bytes: 0,
             index: Some(SparseIndex::new(index_interval_bytes)),
-            indexed_from: 0,
-            is_sealed: false,
-            max_timestamp: None,
+            has_files: false,
+            max_timestamp: Some(-1),
             begun: None,
         }
     }
@@ -56,7 +54,7 @@ impl Segment {
         if let Some(index) = &mut self.index {
             index.add(header.last_offset(), self.bytes, header.max_timestamp);
         }
-        self.max_timestamp = Some(self.max_timestamp.map_or(header.max_timestamp, |max| max.max(header.max_timestamp)));
+        self.max_timestamp = self.max_timestamp.map(|max| max.max(header.max_timestamp));
         self.bytes += header.batch_bytes as u64;
     }
 }

@@ -6,6 +6,8 @@
 //! *Why* thinning: a partition's share of memory must not grow with its segments, and a reader that starts some 100 KiB early
 //! pays less than one disk access. *Why* last offsets: Kafka's files hold them, and its tools check them.
 
+use crate::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex};
+
 /// Beyond this every other entry goes.
 const ENTRIES_MAX: usize = 8192;
 
@@ -58,7 +60,7 @@ impl SparseIndex {
         }
     }
     /// Every other entry goes. Of the times the newest stays; one that is dropped is only looked for a little earlier.
-    pub(super) fn thin(&mut self) {
+    fn thin(&mut self) {
         let mut number = 0;
         self.places.retain(|_| {
             number += 1;
@@ -71,9 +73,17 @@ impl SparseIndex {
         });
         self.interval_bytes *= 2;
     }
-    /// How many places it has.
-    pub(super) fn len(&self) -> usize {
-        self.places.len()
+    /// Thins until at most so many entries of a kind are left, and gives their memory back.
+    pub(super) fn shrink(&mut self, entries_max: usize) {
+        while self.places.len().max(self.times.len()) > entries_max {
+            self.thin();
+        }
+        self.places.shrink_to_fit();
+        self.times.shrink_to_fit();
+    }
+    /// Memory that it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>() + self.times.capacity() * size_of::<(i64, i64)>()
     }
 
     /// The nearest known batch whose last offset is at or below `offset`: the batch that holds `offset` is that one or comes later.
@@ -90,16 +100,40 @@ impl SparseIndex {
         let after = self.times.partition_point(|(time, _)| *time <= timestamp);
         after.checked_sub(1).map(|index| self.times[index].1)
     }
-    /// Only what lies below a cut stays. What came after the last place that stays must be added again: its timestamps are not known.
-    pub(super) fn truncate(&mut self, end_position: u64) {
-        self.places.retain(|place| place.position < end_position);
-        self.next_position = end_position;
-        let last_offset = self.places.last().map_or(-1, |place| place.last_offset);
-        self.times.retain(|(_, offset)| *offset <= last_offset);
+    /// The segment is to be gone through again from `place` on: later places go, times as they are stay.
+    pub(super) fn restart_at(&mut self, place: Place) {
+        self.places.retain(|known| known.position <= place.position);
+        self.next_position = place.position + self.interval_bytes;
+    }
+    /// The segment is cut somewhere after `place`: what comes later goes, and what of it stays is to be added again.
+    pub(super) fn truncate(&mut self, place: Place) {
+        self.restart_at(place);
+        self.times.retain(|(_, offset)| *offset <= place.last_offset);
         self.newest = self.times.last().copied();
     }
-    /// The last place.
-    pub(super) fn last(&self) -> Option<Place> {
-        self.places.last().copied()
+
+    /// As the files hold it, of a segment that begins at `base_offset`.
+    pub(super) fn to_files(&self, base_offset: i64) -> (OffsetIndex, TimeIndex) {
+        let (mut offsets, mut times) = (OffsetIndex::new(base_offset), TimeIndex::new(base_offset));
+        for place in &self.places {
+            offsets.append(OffsetEntry { offset: place.last_offset, position: place.position });
+        }
+        // What does not fit into an index is left out of it: -1, for "no timestamp", at its beginning.
+        for (timestamp, offset) in self.times.iter().copied().chain(self.newest).filter(|(time, _)| *time >= 0) {
+            times.append(TimeEntry { timestamp, offset });
+        }
+        (offsets, times)
+    }
+    /// What the files hold.
+    pub(super) fn from_files(offsets: &OffsetIndex, times: &TimeIndex, interval_bytes: u64) -> SparseIndex {
+        let mut read = SparseIndex::new(interval_bytes);
+        read.places.extend(offsets.iter().map(|entry| Place { last_offset: entry.offset, position: entry.position }));
+        read.times.extend(times.iter().map(|entry| (entry.timestamp, entry.offset)));
+        while read.places.len().max(read.times.len()) > ENTRIES_MAX {
+            read.thin();
+        }
+        read.newest = read.times.last().copied();
+        read.next_position = read.places.last().map_or(0, |last| last.position + read.interval_bytes);
+        read
     }
 }

@@ -235,7 +235,7 @@ impl Tail {
     /// Keeps the partial last block only, of a log that is flushed to its end.
     pub(super) fn shrink(&mut self) {
         let Some(mut last) = self.chunks.pop_back() else { return };
-        self.chunks.clear();
+        self.chunks = VecDeque::new();
         let (end_position, shift) = (last.end_position(), last.used - last.used % BLOCK_BYTES);
         if end_position.is_multiple_of(BLOCK_BYTES as u64) {
             self.bytes = 0;

@@ -1,4 +1,5 @@
 //! Tests of the log over the simulated disk: what it promises, crash after crash.
 
 mod basics;
+mod model;
 mod rig;

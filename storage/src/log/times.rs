@@ -9,10 +9,12 @@ use std::collections::VecDeque;
 
 use super::Log;
 use super::read::ReadError;
-use super::read_disk::{DiskRead, Found};
-use super::segment::Segment;
-use super::sparse::SparseIndex;
+use super::read_disk::{DiskRead, Found, Start};
 use crate::ids::LeaderEpoch;
+use crate::records::{Records, RecordsError};
+
+/// What a batch may take decompressed.
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 /// A record that was looked for by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +44,24 @@ impl TimePlan {
     /// Searches. `None`: there is no such record below the limit.
     pub async fn execute(self) -> Result<Option<FoundOffset>, ReadError> {
         let mut newest: Option<FoundOffset> = None;
-        for segment in self.segments {
+        for mut segment in self.segments {
             match self.query {
                 Query::AtOrAfter(timestamp) => {
-                    let found = segment.find(|header| header.max_timestamp >= timestamp).await?;
-                    if let Some(found) = found {
-                        return first_at_or_after(&found, timestamp).map(Some);
+                    if segment.skip_to_time(timestamp).await? {
+                        continue;
+                    }
+                    if let Some(batch) = segment.find(|header| header.max_timestamp >= timestamp).await? {
+                        let found = segment.in_batch(&batch, |records| records.first_since(timestamp))?;
+                        return Ok(Some(found));
                     }
                 }
                 Query::Newest => {
                     let known = newest.map_or(-1, |newest| newest.timestamp);
-                    if let Some(found) = segment.find_newest(known).await? {
-                        newest = Some(first_at_or_after(&found, found.header.max_timestamp)?);
+                    if segment.skip_to_time(known.saturating_add(1)).await? {
+                        continue;
+                    }
+                    if let Some(batch) = segment.find_newest(known).await? {
+                        newest = Some(segment.in_batch(&batch, |records| records.newest())?);
                     }
                 }
             }
@@ -62,14 +70,35 @@ impl TimePlan {
     }
 }
 
-/// The first record of the batch that is not older than `timestamp`; its newest record is not.
-fn first_at_or_after(found: &Found, timestamp: i64) -> Result<FoundOffset, ReadError> {
-    let header = &found.header;
-    let leader_epoch = header.leader_epoch;
-    if header.base_timestamp >= timestamp {
-        return Ok(FoundOffset { offset: header.base_offset, timestamp: header.base_timestamp, leader_epoch });
+impl DiskRead {
+    /// Begins at the earliest batch that may have a record at or after `timestamp`, as far as an index file says. True: none has.
+    async fn skip_to_time(&mut self, timestamp: i64) -> Result<bool, ReadError> {
+        if !matches!(self.start, Start::IndexFile) {
+            return Ok(false);
+        }
+        let Some(index) = self.cache.index(&self.file, self.end_position).await? else { return Ok(false) };
+        if let Some(offset) = index.lookup_time(timestamp) {
+            self.from_offset = self.from_offset.max(offset);
+        }
+        Ok(index.newest().is_none_or(|(newest, _)| newest < timestamp))
     }
-    Ok(FoundOffset { offset: header.last_offset(), timestamp: header.max_timestamp, leader_epoch })
+    /// The record of `batch` that `wanted` finds: the header says that there is one.
+    fn in_batch(
+        &self,
+        batch: &Found,
+        wanted: impl Fn(&Records<'_>) -> Result<Option<(i64, i64)>, RecordsError>,
+    ) -> Result<FoundOffset, ReadError> {
+        let found = Records::of(&batch.bytes, DECOMPRESSED_BYTES_MAX).and_then(|records| wanted(&records));
+        let (leader_epoch, header) = (batch.header.leader_epoch, &batch.header);
+        match found {
+            Ok(Some((offset, timestamp))) => Ok(FoundOffset { offset, timestamp, leader_epoch }),
+            // Stored as its producer sent it, and never looked into: the batch itself is the answer.
+            Ok(None) | Err(_) => {
+                let (offset, timestamp) = (header.base_offset, header.max_timestamp);
+                Ok(FoundOffset { offset, timestamp, leader_epoch })
+            }
+        }
+    }
 }
 
 impl Log {
@@ -87,24 +116,25 @@ impl Log {
             return Err(ReadError::Offline);
         }
         let limit_end = limit_end_offset.min(self.flushed_end_offset);
-        let may_match = |segment: &&Segment| match query {
-            Query::AtOrAfter(timestamp) => segment.max_timestamp.is_none_or(|max| max >= timestamp),
-            Query::Newest => true,
-        };
-        let from = |segment: &Segment| {
-            let by_time = |index: &SparseIndex| match query {
-                Query::AtOrAfter(timestamp) => index.lookup_time(timestamp),
+        let mut segments = VecDeque::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let from_offset = segment.base_offset.max(self.log_start_offset);
+            let end_offset = self.segment_end_offset(index).min(limit_end);
+            let skipped = match (query, segment.max_timestamp) {
+                (Query::AtOrAfter(timestamp), Some(max)) => max < timestamp,
+                (Query::AtOrAfter(_), None) | (Query::Newest, _) => false,
+            };
+            if from_offset >= end_offset || skipped {
+                continue;
+            }
+            let by_time = match query {
+                Query::AtOrAfter(timestamp) => segment.index.as_ref().and_then(|index| index.lookup_time(timestamp)),
                 Query::Newest => None,
             };
-            segment.index.as_ref().and_then(by_time).unwrap_or(segment.base_offset).max(self.log_start_offset)
-        };
-        let below = self.segments.iter().filter(|segment| segment.base_offset < limit_end && segment.bytes > 0);
-        let reads = below.filter(may_match).map(|segment| (from(segment), segment.file.key));
-        let reads: Vec<(i64, u64)> = reads.collect();
-        let plan = |(from_offset, key): (i64, u64)| {
-            let read = self.flushed_read(from_offset, limit_end);
-            (read.file.key == key).then_some(read)
-        };
-        Ok(TimePlan { query, segments: reads.into_iter().filter_map(plan).collect() })
+            // An index may name a batch above the limit, when there is nothing to find below it.
+            let from_offset = by_time.map_or(from_offset, |offset| offset.clamp(from_offset, end_offset - 1));
+            segments.push_back(self.flushed_read(from_offset, end_offset));
+        }
+        Ok(TimePlan { query, segments })
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::batch::{self, BatchHeader};
 use crate::disk::{Disk, SimDisk, SimDiskOptions, sim_block_on};
+use crate::epoch_journal::EpochChange;
 use crate::ids::LeaderEpoch;
 use crate::log::{AppendError, KnownPoints, Log, LogConfig, OpenError, ReadCache, ReadError, RecoveryReport};
+use crate::producers::ProducerVerdict;
 use crate::turn::{self, Barrier, TurnOutcome};
 
 /// A valid batch of `count` records that no codec would understand, `bytes` long in all.
@@ -135,6 +137,9 @@ impl Rig {
     pub(crate) fn append(&mut self, batch: &[u8]) -> Result<i64, AppendError> {
         let header = BatchHeader::parse(batch).expect("the rig's batches are valid");
         let (epoch, now_ms) = (self.epoch, self.now_ms);
+        if self.log().epochs().latest() != Some(epoch) {
+            self.begin_epoch();
+        }
         let appended = self.log().append(batch, &header, epoch, now_ms)?;
         let mut bytes = batch.to_vec();
         batch::assign(&mut bytes, appended.base_offset, epoch);
@@ -192,10 +197,72 @@ impl Rig {
         let expected: Vec<u8> = self.visible().flat_map(|stored| stored.bytes.iter().copied()).collect();
         let read = self.read_all(offsets.log_start_offset, 1 << 20).expect("the log can be read");
         assert!(read == expected, "{} bytes read, {} appended", read.len(), expected.len());
+        self.check_producers();
     }
     pub(crate) fn visible(&mut self) -> impl Iterator<Item = &Stored> {
         let start = self.log().offsets().log_start_offset;
         self.stored.iter().filter(move |stored| stored.end_offset > start)
+    }
+    /// What the shard would write down.
+    pub(crate) fn checkpoint(&mut self) {
+        let (recovery_point, offsets) = (self.log().recovery_point(), self.log().offsets());
+        self.known.recovery_point = recovery_point;
+        self.known.high_watermark = self.acknowledged_end;
+        self.known.log_start_offset = offsets.log_start_offset;
+    }
+    /// The leader of the next epoch takes over, durably.
+    pub(crate) fn new_epoch(&mut self) {
+        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        self.begin_epoch();
+    }
+    fn begin_epoch(&mut self) {
+        let (epoch, start_offset) = (self.epoch, self.log().offsets().log_end_offset);
+        self.log().assign_epoch(epoch, start_offset);
+        self.note_change(EpochChange::Begin { epoch, start_offset });
+    }
+    /// What the epoch journal would replay.
+    pub(crate) fn note_change(&mut self, change: EpochChange) {
+        let (EpochChange::Begin { start_offset: offset, .. } | EpochChange::Cut { end_offset: offset }) = change;
+        self.known.epoch_changes.retain(|earlier| match earlier {
+            EpochChange::Begin { start_offset, .. } => *start_offset < offset,
+            EpochChange::Cut { .. } => true,
+        });
+        self.known.epoch_changes.push(change);
+    }
+    /// The sequence number that comes next for a producer.
+    pub(crate) fn next_sequence(&self, producer: u8) -> i32 {
+        let of_producer = |stored: &&Stored| {
+            let header = BatchHeader::parse(&stored.bytes).expect("stored batches are valid");
+            header.producer_id.0 == i64::from(producer)
+        };
+        let last = self.stored.iter().rfind(of_producer);
+        last.map_or(0, |stored| {
+            let header = BatchHeader::parse(&stored.bytes).expect("stored batches are valid");
+            header.base_sequence + header.record_count
+        })
+    }
+    /// A read brings whole batches as they were appended, from the one that holds `from` on, and no more than it may.
+    pub(crate) fn check_read(&mut self, from: i64, bytes_max: usize) {
+        let end = self.log().offsets().log_end_offset;
+        let (records, next) = self.read(from, end, bytes_max).expect("the log can be read");
+        let expected = self.stored.iter().filter(|stored| stored.end_offset > from && stored.base_offset < next);
+        let expected: Vec<u8> = expected.flat_map(|stored| stored.bytes.iter().copied()).collect();
+        assert!(records == expected, "{from}: {} bytes read, {} expected", records.len(), expected.len());
+        assert!(from == end || !records.is_empty(), "a batch is there at {from}, whatever its size");
+    }
+    /// Every producer's last batch is known as the duplicate that a retry of it would be.
+    pub(crate) fn check_producers(&mut self) {
+        let start = self.log().offsets().log_start_offset;
+        for producer in 1..4_i64 {
+            let mut headers = self.stored.iter().map(|stored| BatchHeader::parse(&stored.bytes).expect("valid"));
+            let Some(last) = headers.rfind(|header| header.producer_id.0 == producer) else { continue };
+            if last.base_offset < start {
+                continue;
+            }
+            let verdict = self.log().producers().check(&last);
+            let known = matches!(verdict, Ok(ProducerVerdict::Duplicate { base_offset, .. }) if base_offset == last.base_offset);
+            assert!(known, "producer {producer} at {}: {verdict:?}", last.base_offset);
+        }
     }
     /// Names of the files in the log's directory.
     pub(crate) fn disk_names(&self) -> Vec<String> {
