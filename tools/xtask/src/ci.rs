@@ -24,12 +24,12 @@ pub struct Options {
 /// One step of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
+    /// Debian packages, jars and Python clients are there.
+    Tools,
     /// rustfmt changes nothing.
     Fmt,
     /// The house rules.
     Tidy,
-    /// Debian packages, jars and Python clients are there.
-    Tools,
     /// No lint anywhere.
     Clippy,
     /// Unit tests, and the examples in the docs.

@@ -1,6 +1,7 @@
 //! The searches that can run for a minute or a night: simulation seeds, fuzz targets, rounds of kill -9.
 //!
-//! Not here: the searches themselves. The simulator is tools/sim, the fuzz targets are tests/fuzz, the crash rounds a black-box test.
+//! Not here: the searches themselves. The simulator is tools/sim, a fuzz target is any test named
+//! `fuzz_*` in a test file named `fuzz*`, the crash rounds are a black-box test.
 //! Why: a target that is a test runs on stable, compiles with everything else, and runs briefly in every `cargo test`.
 
 use std::time::Duration;
@@ -54,11 +55,10 @@ pub fn fuzz(options: &FuzzOptions) -> Result<()> {
     fuzz_for(Duration::from_secs(options.seconds))
 }
 
-/// Every target of tests/fuzz, one after the other, each for an equal share of `time`.
+/// Every test named `fuzz_*` of a test file named `fuzz*`, one after the other, each for an equal share of `time`.
 pub fn fuzz_for(time: Duration) -> Result<()> {
     let tests = |arguments: &[&str]| {
-        let mut tests =
-            cargo(["test", "--quiet", "--release", "--package", "chronik", "--test", "fuzz", "--", "fuzz_"]);
+        let mut tests = cargo(["test", "--quiet", "--release", "--workspace", "--test", "fuzz*", "--", "fuzz_"]);
         tests.args(arguments);
         tests
     };

@@ -28,7 +28,8 @@ enum Probe {
     PythonModule(&'static str),
 }
 
-const PACKAGES: [(Need, &str, Probe); 12] = [
+const PACKAGES: [(Need, &str, Probe); 13] = [
+    (Need::Build, "git", Probe::Program("git")),
     (Need::Build, "make", Probe::Program("make")),
     (Need::Build, "gcc", Probe::Program("gcc")),
     (Need::Build, "g++", Probe::Program("g++")),
