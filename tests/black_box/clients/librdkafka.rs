@@ -108,6 +108,8 @@ fn offsets_are_found_by_time() {
         (PAST_MS - 1, Offset::Offset(0)),
         (PAST_MS + 41_999, Offset::Offset(42)),
         (PAST_MS + 42_000, Offset::Offset(42)),
+        (PAST_MS + 44_500, Offset::Offset(45)),
+        (PAST_MS + 99_000, Offset::Offset(99)),
         (PAST_MS + 99_001, Offset::End),
     ] {
         let mut asked = TopicPartitionList::new();

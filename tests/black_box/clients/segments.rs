@@ -27,7 +27,7 @@ fn kafka_dumps_our_sealed_segments_and_finds_every_batch_valid() {
     let sealed = eventually(std::time::Duration::from_secs(20), "four segments are sealed", || {
         let mut sealed = log_files(&folder);
         sealed.pop();
-        (sealed.len() >= 4).then_some(sealed)
+        (sealed.len() >= 4 && sealed.iter().all(|file| ends_with_a_batch(file))).then_some(sealed)
     });
     assert_eq!(sealed[0].file_name().expect("a name"), "00000000000000000000.log");
     let list = sealed.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(",");
@@ -60,6 +60,20 @@ fn check_dump(dump: &str) -> i64 {
     }
     assert_eq!(next_batch, next_record);
     next_batch
+}
+
+/// Whether nothing follows the last batch: a segment that is being written has zeros there.
+fn ends_with_a_batch(file: &std::path::Path) -> bool {
+    let bytes = std::fs::read(file).expect("a segment can be read");
+    let mut rest = &bytes[..];
+    while let Some(length) = rest.get(8..12) {
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+        match rest.get(12 + length as usize..) {
+            Some(next) if length > 0 => rest = next,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
 }
 
 /// The `.log` files of a partition, by base offset.

@@ -33,7 +33,8 @@ fn a_second_broker_on_the_same_port_is_refused() {
     let broker = Broker::start();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let (port, data) = (broker.port().to_string(), folder.path().display().to_string());
-    let (status, said) = Broker::run_to_end(&["standalone", "--kafka-port", &port, "--data-dir", &data], REFUSAL);
+    let (status, said) =
+        Broker::run_to_end(&["standalone", "--kafka-port", &port, "--admin-port", "0", "--data-dir", &data], REFUSAL);
     assert!(!status.success());
     assert!(said.contains(&port), "it names the port: {said}");
     create_topic(&broker.bootstrap(), "t", 1, &[]);
