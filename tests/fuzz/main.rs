@@ -3,13 +3,12 @@
 //! Owns: a mutating fuzzer that runs on stable, and its targets, each a test named `fuzz_*`.
 //! Invariants: an input is reproduced by its seed, which a failure prints; a target runs for `CHRONIK_FUZZ_MS` (a moment by default,
 //! a minute for all in `cargo xtask ci`, any time by `cargo xtask fuzz --seconds N`).
-//! Not here: whole requests over sockets (tests/black_box/wire).
+//! Not here: whole requests over sockets (tests/black_box/wire); batches and files (storage/tests).
 //! Why not coverage-guided: that wants a nightly compiler. Structure comes from good inputs that are spoiled a little.
 
-mod batches;
 mod memory;
 mod mutate;
-mod stored;
+mod requests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,6 +32,9 @@ fn run(samples: &[Vec<u8>], decode: impl Fn(&[u8])) {
         let mut random = SmallRng::seed_from_u64(seed);
         let sample = &samples[random.random_range(0..samples.len())];
         let input = mutate::spoiled(sample, samples, &mut random);
+        if once.is_some() {
+            println!("{}", hex(&input));
+        }
         check(&input, seed, &decode);
         inputs += 1;
     }
@@ -41,6 +43,7 @@ fn run(samples: &[Vec<u8>], decode: impl Fn(&[u8])) {
 
 fn check(input: &[u8], seed: u64, decode: &impl Fn(&[u8])) {
     let again = || format!("again by CHRONIK_FUZZ_SEED={seed}; the input: {}", hex(input));
+    memory::working_on(seed);
     let (outcome, taken) = memory::peak_of(|| catch_unwind(AssertUnwindSafe(|| decode(input))));
     assert!(outcome.is_ok(), "{}", again());
     let allowed = BYTES_AT_LEAST + input.len() * BYTES_FOR_EACH;

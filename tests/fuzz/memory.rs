@@ -2,6 +2,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Write;
+
+/// No decoder has a use for more at once. Such a call would abort the process without a word about the input.
+const AT_ONCE_MAX: usize = 1 << 30;
 
 struct Counting;
 
@@ -11,6 +15,12 @@ static ALLOCATOR: Counting = Counting;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static SEED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Notes which input this thread works on, for the last word of the process.
+pub fn working_on(seed: u64) {
+    SEED.set(seed);
 }
 
 fn count(bytes: isize) {
@@ -21,6 +31,15 @@ fn count(bytes: isize) {
     });
 }
 
+fn refuse(bytes: usize) {
+    if bytes > AT_ONCE_MAX {
+        let seed = SEED.try_with(Cell::get).unwrap_or(0);
+        // What follows is the end: an allocator must not unwind.
+        let _unseen = writeln!(std::io::stderr(), "{bytes} bytes at once; again by CHRONIK_FUZZ_SEED={seed}");
+        std::process::abort();
+    }
+}
+
 fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
@@ -28,6 +47,7 @@ fn signed(bytes: usize) -> isize {
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        refuse(layout.size());
         count(signed(layout.size()));
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
@@ -40,6 +60,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        refuse(new_size);
         count(signed(new_size) - signed(layout.size()));
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, new_size) }
