@@ -34,7 +34,9 @@ pub fn append(file: &str, what: Value) -> Result<()> {
     });
     let fields = line.as_object_mut().expect("an object was just made");
     fields.extend(what.as_object().context("a run is an object")?.clone());
-    let path = workspace::root().join("bench-results").join(format!("{file}.jsonl"));
+    let folder = workspace::root().join("bench-results");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{file}.jsonl"));
     let mut results =
         File::options().create(true).append(true).open(&path).with_context(|| path.display().to_string())?;
     writeln!(results, "{line}").with_context(|| path.display().to_string())?;
