@@ -48,7 +48,7 @@ pub const PRODUCE_TIMEOUT_SWEEP_MS: u64 = 20;
 pub const EPOCH_JOURNAL_BYTES: u64 = 4 << 20;
 
 /// How often a shard's housekeeping looks at its clock, ms.
-pub const HOUSEKEEPING_MS: u64 = 1_000;
+pub const HOUSEKEEPING_MS: u64 = 2_000;
 
 /// How long directories that the metadata does not know are kept, ms: a day to notice a mistake.
 pub const STRAY_KEPT_MS: i64 = 24 * 3600 * 1000;

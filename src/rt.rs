@@ -71,11 +71,16 @@ impl Rt {
     }
 
     /// Runs a task on this executor until it ends. A panic in it ends the process with a message (simulated: the
-    /// simulation, by unwinding into its driver).
+    /// simulation, by unwinding into its driver). Nothing of it runs before this returns: the caller may hold borrows.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         match self {
             Rt::Ring => {
-                ring::spawn_local(watchdog::observed(task)).detach();
+                // The executor polls a new task at once, on the spawner's stack.
+                let later = async move {
+                    futures_lite::future::yield_now().await;
+                    task.await;
+                };
+                ring::spawn_local(watchdog::observed(later)).detach();
             }
             Rt::Sim(sim) => sim.spawn(Box::pin(task)),
         }

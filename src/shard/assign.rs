@@ -89,8 +89,9 @@ impl Shard {
         let config = self.topic_config(id.topic_id).ok_or("its topic is gone")?;
         let checkpoint = self.checkpoints.get(id).unwrap_or_default();
         let Checkpoint { recovery_point, high_watermark, log_start_offset } = checkpoint;
+        let newest_epoch = Some(partition.leader_epoch);
         let epoch_changes = self.epochs.borrow_mut().remove(&id).unwrap_or_default();
-        let known = KnownPoints { recovery_point, high_watermark, log_start_offset, epoch_changes };
+        let known = KnownPoints { recovery_point, high_watermark, log_start_offset, newest_epoch, epoch_changes };
         let opened =
             Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await;
         let opened = opened.map_err(|error| error.to_string())?;

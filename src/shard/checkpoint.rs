@@ -4,8 +4,11 @@
 
 use std::rc::Rc;
 
+use futures_util::stream::{self, StreamExt};
 use storage::checkpoints::Checkpoint;
 
+use crate::limits;
+use crate::model::PartitionId;
 use crate::shard::Shard;
 
 impl Shard {
@@ -37,6 +40,32 @@ impl Shard {
         self.stopping.set(true);
         self.dirty.notify();
         self.flushed.notified().await;
+        let ids: Vec<PartitionId> = self.state.borrow().partitions.keys().copied().collect();
+        let closing = ids.into_iter().map(|id| self.write_down(id));
+        stream::iter(closing).buffer_unordered(limits::PARTITIONS_OPENING_MAX).collect::<Vec<()>>().await;
         self.write_checkpoint().await;
+    }
+
+    /// Writes down what a log knows, so that the next start need not read it.
+    async fn write_down(&self, id: PartitionId) {
+        let next = |closing: bool| {
+            let state = &mut *self.state.borrow_mut();
+            let log = &mut state.partitions.get_mut(&id)?.log;
+            if closing {
+                log.start_closing();
+            }
+            log.maintenance_plan(self.rt.wall_ms())
+        };
+        let mut plan = next(true);
+        while let Some(step) = plan {
+            let done = step.execute().await;
+            let applied =
+                self.state.borrow_mut().partitions.get_mut(&id).map(|hosted| hosted.log.apply_maintenance(done));
+            if let Some(Err(error)) = applied {
+                tracing::warn!("{id:?} was not settled, the next start will read it: {error}");
+                return;
+            }
+            plan = next(false);
+        }
     }
 }

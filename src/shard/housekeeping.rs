@@ -6,6 +6,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use storage::log::MaintenanceError;
+
 use crate::limits;
 use crate::model::PartitionId;
 use crate::partition::ladder::LogStartOffset;
@@ -47,10 +49,17 @@ impl Shard {
             let state = &mut *shard.state.borrow_mut();
             let Some(hosted) = state.partitions.get_mut(&id) else { return };
             hosted.in_maintenance = false;
-            if let Err(error) = hosted.log.apply_maintenance(done) {
-                tracing::warn!("maintenance of {id:?}: {error}");
-                return;
+            match hosted.log.apply_maintenance(done) {
+                Ok(()) => {}
+                Err(MaintenanceError::Flush(error)) => {
+                    shard.rt.die(&format!("a flush failed, nothing after it can be believed: {error}"));
+                }
+                Err(error) => {
+                    tracing::warn!("maintenance of {id:?}: {error}");
+                    return;
+                }
             }
+            shard.moved.set(true);
             let log_start = hosted.log.offsets().log_start_offset;
             let mut effects = std::mem::take(&mut state.effects);
             if log_start > hosted.leader.ladder().log_start().0 {

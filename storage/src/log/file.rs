@@ -43,7 +43,7 @@ pub(super) struct SegmentFile {
     /// Is it never written again? Then the read cache may close it.
     pub(super) is_sealed: Cell<bool>,
     handle: RefCell<Option<File>>,
-    opening: Mutex<()>,
+    pub(super) opening: Mutex<()>,
     claimed_end: Cell<u64>,
     zeroing: Cell<Option<(u64, u64)>>,
     /// Zeros that are ready, but not yet what lies between `ready_end` and them.

@@ -19,8 +19,12 @@ impl Name {
     pub(super) async fn execute(&self) -> Result<(), StepError> {
         let (disk, dir) = (&self.file.disk, &self.file.dir);
         let name = segment_name(self.file.base_offset.get(), "log");
-        disk.rename(&dir.join(PREPARED_NAME), &dir.join(name)).await?;
-        self.file.place.set(Place::Named);
+        {
+            // Nobody opens it between the rename and the moment when that is known.
+            let _nobody_opens = self.file.opening.lock().await;
+            disk.rename(&dir.join(PREPARED_NAME), &dir.join(name)).await?;
+            self.file.place.set(Place::Named);
+        }
         disk.sync_dir(dir).await.map_err(StepError::Flush)
     }
 }

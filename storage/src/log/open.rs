@@ -19,6 +19,7 @@ use super::{Log, LogConfig, ReadCache};
 use crate::data_dir::TEMPORARY_SUFFIX;
 use crate::disk::{DirEntry, Disk, DiskError};
 use crate::epoch_journal::EpochChange;
+use crate::ids::LeaderEpoch;
 
 /// What the last checkpoint and the epoch journal say of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct KnownPoints {
     pub high_watermark: i64,
     /// First offset that there is.
     pub log_start_offset: i64,
+    /// The newest leader epoch that there is: no batch can be of a later one. `None`: not known.
+    pub newest_epoch: Option<LeaderEpoch>,
     /// Changes of its leader epochs since its own `leader-epoch-checkpoint` was written, from the epoch journal.
     pub epoch_changes: Vec<EpochChange>,
 }

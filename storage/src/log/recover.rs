@@ -195,6 +195,7 @@ impl<'a> Recovery<'a> {
         }
         self.segments.push_back(segment);
         self.end_offset = scanner.expected;
+        scanner.newest_epoch = self.known.newest_epoch;
         scanner.epoch = self.epochs.epoch_at(scanner.expected - 1).filter(|_| scanner.expected > 0);
         let scanned_from = scanner.position;
         loop {
@@ -221,6 +222,7 @@ impl<'a> Recovery<'a> {
     async fn prepared_continues(&mut self, bytes: u64) -> Result<bool, OpenError> {
         let file = self.file(self.end_offset, Place::Prepared);
         let mut scanner = Scanner::new(file.open().await?, bytes, 0, self.end_offset);
+        scanner.newest_epoch = self.known.newest_epoch;
         scanner.epoch = self.epochs.epoch_at(self.end_offset - 1).filter(|_| self.end_offset > 0);
         let Scanned::Stop(_) = scanner.next().await? else { return Ok(true) };
         // All older segments are durable before anything is written here: a good batch that comes later shows a loss.
@@ -275,6 +277,7 @@ impl<'a> Recovery<'a> {
         let (file, end_position) = (Rc::clone(&last.file), last.bytes);
         let handle = file.open().await?;
         let mut scanner = Scanner::new(handle.clone(), handle.size().await?, end_position, self.end_offset);
+        scanner.newest_epoch = self.known.newest_epoch;
         scanner.epoch = self.epochs.epoch_at(self.end_offset - 1).filter(|_| self.end_offset > 0);
         // A torn write reaches from before the first bad byte no further than its own length.
         let write_bytes = FLUSH_BYTES_MAX.max(self.config.max_batch_bytes) + BLOCK_BYTES;

@@ -42,11 +42,22 @@ pub(super) struct Scanner {
     pub(super) expected: i64,
     /// The leader epoch that it must at least have.
     pub(super) epoch: Option<LeaderEpoch>,
+    /// The leader epoch that it can have at most: the CRC does not cover it.
+    pub(super) newest_epoch: Option<LeaderEpoch>,
 }
 
 impl Scanner {
     pub(super) fn new(file: File, file_bytes: u64, position: u64, expected: i64) -> Scanner {
-        Scanner { file, file_bytes, window: None, window_bytes: WINDOW_BYTES_MIN, position, expected, epoch: None }
+        Scanner {
+            file,
+            file_bytes,
+            window: None,
+            window_bytes: WINDOW_BYTES_MIN,
+            position,
+            expected,
+            epoch: None,
+            newest_epoch: None,
+        }
     }
     /// Where the file ends.
     pub(super) fn file_bytes(&self) -> u64 {
@@ -90,6 +101,9 @@ impl Scanner {
         }
         if self.epoch.is_some_and(|epoch| header.leader_epoch < epoch) {
             return Some(format!("leader epoch {:?} after {:?}", header.leader_epoch, self.epoch));
+        }
+        if let Some(newest) = self.newest_epoch.filter(|newest| header.leader_epoch > *newest) {
+            return Some(format!("leader epoch {:?}, but {newest:?} is the newest there is", header.leader_epoch));
         }
         if header.batch_bytes as u64 > left {
             return Some(format!("a batch of {} bytes, {left} before the file ends", header.batch_bytes));
