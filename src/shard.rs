@@ -1,7 +1,7 @@
 //! A shard: one core, the partitions it owns, and every loop over them.
 //!
 //! *Which core*: its own executor; nothing here is shared with another.
-//! *Invariants*: a partition is touched only in short borrows of [`State`] that never live across an await; offsets are given
+//! *Invariants*: a partition is touched only in short borrows of `State` that never live across an await; offsets are given
 //! only in [`produce`], acknowledgements only come out of the partition's core.
 //! *Not here*: Kafka's wire structs (`api`), sockets (`connection`), files (`storage`).
 //!

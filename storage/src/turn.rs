@@ -79,7 +79,7 @@ pub struct Written {
     bytes: u64,
 }
 
-/// A whole turn: [`write`], then [`Written::flush`].
+/// A whole turn: [`write()`], then [`Written::flush`].
 pub async fn flush(barrier: &Barrier, plans: Vec<FlushPlan>) -> TurnOutcome {
     write(plans).await.flush(barrier).await
 }
