@@ -107,6 +107,7 @@ fn a_length_that_lies_takes_no_memory() {
                 &(-2_i32).to_be_bytes(),
                 b"\xff\xff\xff\xff\x0f",
                 b"\xff\xff\xff\xff\xff\xff",
+                b"\x00",
             ] {
                 let mut spoiled = request.to_vec();
                 let end = (at + lie.len()).min(spoiled.len());

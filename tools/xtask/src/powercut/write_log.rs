@@ -17,6 +17,7 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 const MARK: u64 = 8;
+const METADATA: u64 = 16;
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Entry {
     pub is_flush: bool,
     /// It was durable itself when it completed.
     pub is_fua: bool,
+    /// The file system's own: its journal, directories, inodes.
+    pub is_metadata: bool,
     /// Where it wrote on the disk, in bytes; empty for a bare flush, a mark, a discard.
     pub position: u64,
     /// What it wrote: where in the log file, and how many bytes.
@@ -82,6 +85,7 @@ impl WriteLog {
         self.entries.push(Entry {
             is_flush: flags & FLUSH != 0,
             is_fua: flags & FUA != 0,
+            is_metadata: flags & METADATA != 0,
             position: position * sector_bytes,
             data: from..from + length,
             mark,
