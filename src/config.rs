@@ -35,6 +35,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// Kafka's settings.
     pub broker: BrokerConfig,
+    /// Faults to find. No setting reaches it: only the simulator turns one on.
+    pub bugs: storage::log::Bugs,
     lines: Vec<Line>,
 }
 
@@ -243,7 +245,7 @@ impl Layers {
         };
         let settings = ProcessSettings::TABLE.iter().chain(BrokerConfig::TABLE);
         let lines = settings.map(|setting| line(setting, &self.origins, &derived)).collect();
-        Ok(Config { process, broker: self.broker, lines })
+        Ok(Config { process, broker: self.broker, bugs: storage::log::Bugs::default(), lines })
     }
 }
 

@@ -162,6 +162,7 @@ impl Shard {
             retention_bytes: topic.retention_bytes,
             producer_expiration_ms: self.config.broker.producer_id_expiration_ms,
             max_batch_bytes: topic.max_message_bytes,
+            bugs: self.config.bugs,
             ..LogConfig::default()
         }
     }

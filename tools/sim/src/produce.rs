@@ -1,0 +1,167 @@
+//! Producers: idempotent ones with acks=-1 that have several requests in flight and repeat them after every trouble, and
+//! plain ones with acks=1 that repeat nothing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{CreateTopicsRequest, InitProducerIdRequest, ProduceRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use storage::batch::{BatchBuilder, NewRecord};
+use storage::ids::ProducerId;
+
+use crate::broker::{Client, PARTITIONS, TOPIC};
+use crate::wire::Wire;
+
+/// Kafka's own bound for idempotent producers.
+const IN_FLIGHT_MAX: usize = 5;
+const BATCHES: u64 = 100;
+const PRODUCE_VERSION: i16 = 8;
+const OUT_OF_ORDER_SEQUENCE: i16 = 45;
+const UNKNOWN_PRODUCER_ID: i16 = 59;
+
+struct Batch {
+    values: Vec<Vec<u8>>,
+    base_sequence: i32,
+}
+
+/// A producer and what it still has to say.
+pub struct Producer {
+    client: Client,
+    is_idempotent: bool,
+    partition: i32,
+    timestamp_ms: i64,
+    producer: Option<(i64, i16)>,
+    /// Not acknowledged, the oldest first; of them the first `sent` are on this connection.
+    pending: VecDeque<Batch>,
+    sent: usize,
+    batches_made: u64,
+    next_number: i32,
+}
+
+/// Has its values stored, whatever happens.
+pub async fn run(client: Client, is_idempotent: bool) {
+    let partition = (client.number % PARTITIONS as usize) as i32;
+    // A day ago: whatever the clock does, records are neither of the future nor too old.
+    let timestamp_ms = client.rt.wall_ms() - 86_400_000;
+    let mut producer = Producer {
+        client,
+        is_idempotent,
+        partition,
+        timestamp_ms,
+        producer: None,
+        pending: VecDeque::new(),
+        sent: 0,
+        batches_made: 0,
+        next_number: 0,
+    };
+    while let Err(error) = producer.connect_and_produce().await {
+        producer.client.log(format_args!("{error:#}"));
+        producer.sent = 0;
+        if !is_idempotent {
+            producer.pending.clear();
+        }
+        producer.client.pause(200).await;
+    }
+    producer.client.log(format_args!("is done"));
+    producer.client.history.on_producer_done();
+}
+
+impl Producer {
+    async fn connect_and_produce(&mut self) -> Result<()> {
+        let mut wire = self.client.connect().await?;
+        create_topic(&mut wire).await?;
+        if self.is_idempotent && self.producer.is_none() {
+            let request =
+                InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+            let answer = wire.ask(&request, 1).await?;
+            ensure!(answer.error_code == 0, "InitProducerId: error {}", answer.error_code);
+            self.producer = Some((answer.producer_id.0, answer.producer_epoch));
+            self.client.log(format_args!("is producer {}", answer.producer_id.0));
+        }
+        loop {
+            let in_flight_max = 1 + self.client.rt.random_u64() as usize % IN_FLIGHT_MAX;
+            while self.sent < in_flight_max && (self.sent < self.pending.len() || self.batches_made < BATCHES) {
+                if self.sent == self.pending.len() {
+                    self.make_batch();
+                }
+                wire.send(&self.request(&self.pending[self.sent]), PRODUCE_VERSION).await?;
+                self.sent += 1;
+            }
+            if self.sent == 0 {
+                return Ok(());
+            }
+            let answer = wire.receive::<ProduceRequest>(PRODUCE_VERSION).await?;
+            let Some(answer) = answer.responses.first().and_then(|topic| topic.partition_responses.first()) else {
+                bail!("an answer without a partition")
+            };
+            self.on_answer(answer.error_code, answer.base_offset)?;
+            self.client.pause(100).await;
+        }
+    }
+
+    fn on_answer(&mut self, error_code: i16, base_offset: i64) -> Result<()> {
+        let first = self.pending.front().map_or(0, |batch| batch.base_sequence);
+        if self.is_idempotent && [OUT_OF_ORDER_SEQUENCE, UNKNOWN_PRODUCER_ID].contains(&error_code) {
+            // It is the oldest: all before it was acknowledged.
+            let told = format!("{}-{first}: all before it is acknowledged, error {error_code}", self.client.name());
+            self.client.history.note(Err(anyhow::anyhow!(told)));
+        }
+        ensure!(error_code == 0, "error {error_code} at {first}");
+        let Some(batch) = self.pending.pop_front() else { bail!("an answer to nothing") };
+        self.sent -= 1;
+        self.client.log(format_args!("{first} and {} more at offset {base_offset}", batch.values.len() - 1));
+        self.client.history.on_acknowledged(self.partition, base_offset, &batch.values);
+        Ok(())
+    }
+
+    fn make_batch(&mut self) {
+        let rt = &self.client.rt;
+        let base_sequence = self.next_number;
+        let mut values = Vec::new();
+        for _ in 0..1 + rt.random_u64() % 4 {
+            let kind = if self.is_idempotent { 'i' } else { 'p' };
+            let mut value = format!("{kind}{}-{} ", self.client.number, self.next_number).into_bytes();
+            let bytes_max = if rt.random_u64() % 8 == 0 { 40_000 } else { 300 };
+            value.resize(value.len() + rt.random_u64() as usize % bytes_max, b'.');
+            values.push(value);
+            self.next_number += 1;
+        }
+        self.batches_made += 1;
+        self.pending.push_back(Batch { values, base_sequence });
+    }
+
+    fn request(&self, batch: &Batch) -> ProduceRequest {
+        let mut builder = BatchBuilder::new(self.timestamp_ms);
+        if let Some((id, epoch)) = self.producer {
+            builder = builder.producer(ProducerId(id), epoch, batch.base_sequence);
+        }
+        let builder = batch.values.iter().fold(builder, |builder, value| builder.with(NewRecord::value(value)));
+        let data =
+            PartitionProduceData::default().with_index(self.partition).with_records(Some(builder.build().into()));
+        let topic = TopicProduceData::default().with_name(topic_name()).with_partition_data(vec![data]);
+        let acks = if self.is_idempotent { -1 } else { 1 };
+        ProduceRequest::default().with_acks(acks).with_timeout_ms(2_000).with_topic_data(vec![topic])
+    }
+}
+
+/// The topic's name on the wire.
+pub fn topic_name() -> TopicName {
+    TopicName(StrBytes::from_static_str(TOPIC))
+}
+
+async fn create_topic(wire: &mut Wire) -> Result<()> {
+    let topic =
+        CreatableTopic::default().with_name(topic_name()).with_num_partitions(PARTITIONS).with_replication_factor(1);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(2_000);
+    let code = wire.ask(&request, 4).await?.topics.first().map_or(-1, |topic| topic.error_code);
+    ensure!([0, 36].contains(&code), "CreateTopics: error {code}");
+    Ok(())
+}
+
+/// Waits up to `ms_max`.
+pub fn random_ms(random: u64, ms_max: u64) -> Duration {
+    Duration::from_millis(random % ms_max)
+}
