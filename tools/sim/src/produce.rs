@@ -124,7 +124,7 @@ impl Producer {
         for _ in 0..1 + rt.random_u64() % 4 {
             let kind = if self.is_idempotent { 'i' } else { 'p' };
             let mut value = format!("{kind}{}-{} ", self.client.number, self.next_number).into_bytes();
-            let bytes_max = if rt.random_u64() % 8 == 0 { 40_000 } else { 300 };
+            let bytes_max = if rt.random_u64().is_multiple_of(8) { 40_000 } else { 300 };
             value.resize(value.len() + rt.random_u64() as usize % bytes_max, b'.');
             values.push(value);
             self.next_number += 1;
