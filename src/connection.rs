@@ -53,7 +53,7 @@ impl Connections {
             open: RefCell::default(),
             produce_bytes: Budget::new(produce_bytes),
             control_bytes: Budget::new(control_bytes),
-            arriving_bytes: Budget::new(produce_bytes),
+            arriving_bytes: Budget::new(crate::limits::ARRIVING_BYTES_PER_SHARD_MAX),
             closing: Cell::new(false),
         }
     }

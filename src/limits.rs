@@ -20,6 +20,9 @@ pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
 /// A request up to this size is read before its bytes are taken from the shard's budget: half a request then holds no budget.
 pub const REQUEST_BYTES_READ_AHEAD_MAX: usize = 64 << 10;
 
+/// Bytes of large requests that one shard's connections may have begun to send.
+pub const ARRIVING_BYTES_PER_SHARD_MAX: usize = 32 << 20;
+
 /// How long the rest of a larger request may take to arrive, ms: it holds budget that others wait for.
 pub const REQUEST_BODY_MS_MAX: u64 = 10_000;
 

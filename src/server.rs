@@ -14,6 +14,7 @@ pub mod accept;
 pub mod metadata_core;
 pub mod shard_core;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub fn run(config: Config) -> ExitCode {
         Setup { metrics: Arc::new(Metrics::new(shards)), stop: stop_flag.clone(), shards, config: Arc::new(config) };
     // The executors listen on it later; who is in the way is told before anything else fails for the same reason.
     let address = setup.config.process.kafka_bind;
-    if let Err(error) = std::net::TcpListener::bind(address) {
+    if let Err(error) = wait_until_free(address) {
         return fail(&format!("cannot listen on {address}: {error}"));
     }
     let admin = match admin::start(&setup.config, setup.metrics.clone()) {
@@ -86,6 +87,19 @@ pub fn run(config: Config) -> ExitCode {
     admin.stop();
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// Waits a little for an address to be free: the kernel lets go of a killed broker's sockets only after its rings are gone.
+fn wait_until_free(address: SocketAddr) -> std::io::Result<()> {
+    const TRIES: u32 = 40;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match std::net::TcpListener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::sleep(PAUSE),
+            bound => return bound.map(drop),
+        }
+    }
+    std::net::TcpListener::bind(address).map(drop)
 }
 
 fn fail(message: &str) -> ExitCode {
