@@ -53,6 +53,7 @@ pub use flush::{FlushPlan, LogOutcome};
 pub use maintenance::{MaintenanceDone, MaintenanceError, MaintenancePlan};
 pub use open::{KnownPoints, OpenError, Opened, RecoveryReport};
 pub use read::{ReadDone, ReadError, ReadPlan};
+pub use read_disk::ReadAhead;
 pub use times::{FoundOffset, TimePlan};
 pub use truncate::{TruncateDone, TruncateError, TruncatePlan};
 

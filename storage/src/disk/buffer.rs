@@ -12,9 +12,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 /// Buffers beyond this are not kept: they are rare, and cost more to zero than to map.
-const KEPT_BUFFER_BYTES_MAX: usize = 1 << 20;
+const KEPT_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// What a thread keeps in all.
-const KEPT_BYTES_MAX: usize = 8 << 20;
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Block-aligned memory that the disk can write from and read into.
 pub struct IoBuffer {

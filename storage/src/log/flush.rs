@@ -115,8 +115,8 @@ impl Log {
         let needs_own_flush = end_position > file.ready_end.get() || file.dir_dirty.get();
         if needs_own_flush {
             file.claim(end_position);
-            self.ahead.on_outrun();
         }
+        self.ahead.on_flush(buffer.len() as u64, needs_own_flush, now_ms);
         self.flush_in_flight = true;
         self.last_used_ms = now_ms;
         let acknowledge_early = self.config.bugs.acknowledge_early;

@@ -24,22 +24,49 @@ const ZEROS_BYTES: usize = 256 << 10;
 const STEP_SHORT_MS: i64 = 500;
 const STEP_LONG_MS: i64 = 20_000;
 
+/// Flushes of at least this size, at no less than this rate, go onto growing space: their zeros would cost the device as much
+/// again, and a commit for so many bytes costs less. Measured: even at 150 KiB a flush, a third more throughput at 600 KiB.
+const GROWS_FLUSH_BYTES: u64 = 192 << 10;
+const GROWS_BYTES_PER_MS: u64 = 200_000;
+/// The rate is taken over at least this time.
+const RATE_WINDOW_MS: i64 = 50;
+
 /// How far ahead of its tail a log is prewritten.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ahead {
     step_bytes: u64,
     last_step_ms: Option<i64>,
+    /// Is it not prewritten now, since it is written too fast?
+    grows: bool,
+    window_from_ms: i64,
+    window_bytes: u64,
+    window_flushes: u64,
 }
 
 impl Ahead {
     pub(super) fn new() -> Ahead {
-        Ahead { step_bytes: STEP_BYTES_MIN, last_step_ms: None }
+        Ahead {
+            step_bytes: STEP_BYTES_MIN,
+            last_step_ms: None,
+            grows: false,
+            window_from_ms: 0,
+            window_bytes: 0,
+            window_flushes: 0,
+        }
     }
-    /// Appends came faster than zeros.
-    pub(super) fn on_outrun(&mut self) {
-        if self.last_step_ms.is_some() {
+    /// So much is flushed; `outran` if the zeros had not come so far.
+    pub(super) fn on_flush(&mut self, bytes: u64, outran: bool, now_ms: i64) {
+        if outran && self.last_step_ms.is_some() {
             self.step_bytes = (self.step_bytes * 2).min(STEP_BYTES_MAX);
         }
+        let lasted_ms = now_ms.saturating_sub(self.window_from_ms);
+        if lasted_ms >= RATE_WINDOW_MS {
+            let is_fast = self.window_bytes >= GROWS_BYTES_PER_MS * lasted_ms as u64;
+            self.grows = is_fast && self.window_bytes >= GROWS_FLUSH_BYTES * self.window_flushes;
+            (self.window_from_ms, self.window_bytes, self.window_flushes) = (now_ms, 0, 0);
+        }
+        self.window_bytes += bytes;
+        self.window_flushes += 1;
     }
     fn on_step(&mut self, now_ms: i64) {
         let lasted_ms = self.last_step_ms.map_or(STEP_SHORT_MS, |last| now_ms.saturating_sub(last));
@@ -103,7 +130,7 @@ impl Log {
     pub(super) fn prewrite_due(&mut self, now_ms: i64) -> Option<Prewrite> {
         let active = self.active();
         // Nothing was appended since it was opened, or its file is not there yet.
-        if active.begun.is_none() || active.file.place.get() == Place::Missing {
+        if active.begun.is_none() || active.file.place.get() == Place::Missing || self.ahead.grows {
             return None;
         }
         let (file, end) = (Rc::clone(&active.file), active.bytes.next_multiple_of(BLOCK_BYTES as u64));

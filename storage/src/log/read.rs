@@ -12,7 +12,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Log;
-use super::read_disk::{DiskRead, Start};
+use super::read_disk::{DiskRead, ReadAhead, Start};
 use crate::disk::DiskError;
 use crate::ids::LeaderEpoch;
 
@@ -61,6 +61,8 @@ pub struct ReadDone {
     pub records: Bytes,
     /// Where the next read goes on.
     pub next_offset: i64,
+    /// If the reader goes through the log: what it will want next. To be executed beside what is done with the records, or dropped.
+    pub ahead: Option<ReadAhead>,
     pub(super) cursor: Option<Cursor>,
     /// A segment whose index files are missing or wrong.
     pub(super) wants_index: Option<u64>,

@@ -5,9 +5,10 @@
 //! *Not here*: which segment, and how far (read).
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use smallvec::SmallVec;
 
 use super::cache::{PAGE_BYTES, Page, ReadCache};
@@ -20,6 +21,8 @@ use crate::ids::LeaderEpoch;
 
 /// What one read brings at most, but for a single batch that is larger.
 const READ_BYTES_MAX: usize = 8 << 20;
+/// What is read ahead at most.
+const READ_AHEAD_BYTES_MAX: u64 = 2 << 20;
 
 /// Where a read begins to look: at a batch at or before the one that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,36 @@ pub(super) struct DiskRead {
     pub(super) wants_index: Cell<bool>,
 }
 
+/// What a reader that goes through the log will want next, to be read while it is busy with what it has.
+#[derive(Clone)]
+pub struct ReadAhead {
+    cache: ReadCache,
+    file: Rc<SegmentFile>,
+    pages: Range<u64>,
+    end_position: u64,
+}
+
+impl ReadAhead {
+    /// As much again as was just read, from `position` on.
+    fn after(read: &DiskRead, position: u64, bytes: usize) -> Option<ReadAhead> {
+        let end = (position + (bytes as u64).min(READ_AHEAD_BYTES_MAX)).min(read.end_position);
+        let pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
+        let (cache, file) = (read.cache.clone(), Rc::clone(&read.file));
+        (position < end).then_some(ReadAhead { cache, file, pages, end_position: read.end_position })
+    }
+    /// Reads into the cache. What fails is read again, and reported, by whoever wants it.
+    pub async fn execute(self) {
+        let pages = self.pages.clone().map(|index| self.cache.page(&self.file, index, self.end_position));
+        join_all(pages).await;
+    }
+}
+
+impl std::fmt::Debug for ReadAhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReadAhead({}, {:?})", self.file.path().display(), self.pages)
+    }
+}
+
 /// A batch that a search found.
 pub(super) struct Found {
     pub(super) header: BatchHeader,
@@ -73,7 +106,14 @@ impl DiskRead {
             let header = self.header(&mut pages, position, expected).await?;
             if header.last_offset() >= self.from_offset {
                 let fits = records.len() + header.batch_bytes <= bytes_max;
-                if header.end_offset() > self.limit_end || !(fits || self.at_least_one && records.is_empty()) {
+                if header.end_offset() > self.limit_end {
+                    if records.is_empty() {
+                        // Is it really so long, or damaged? Else its reader would wait for ever.
+                        self.take(&mut pages, position, &header, &mut Vec::new()).await?;
+                    }
+                    break;
+                }
+                if !(fits || self.at_least_one && records.is_empty()) {
                     break;
                 }
                 if records.is_empty() {
@@ -88,7 +128,9 @@ impl DiskRead {
         let next_offset = expected.max(self.from_offset);
         let cursor = (!records.is_empty()).then_some(Cursor { key: self.file.key.get(), offset: expected, position });
         let wants_index = self.wants_index.get().then_some(self.file.key.get());
-        Ok(ReadDone { records: records.into(), next_offset, cursor, wants_index })
+        let is_sequential = matches!(self.start, Start::At { .. }) && cursor.is_some();
+        let ahead = if is_sequential { ReadAhead::after(&self, position, records.len()) } else { None };
+        Ok(ReadDone { records: records.into(), next_offset, cursor, wants_index, ahead })
     }
 
     /// The first batch, from the one that holds the offset on, whose header is `wanted`. Every one on the way is checked whole.

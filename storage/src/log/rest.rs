@@ -29,6 +29,10 @@ impl Log {
             }
         }
     }
+    /// Files that it holds open; those of sealed segments may be the read cache's.
+    pub fn open_files(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.file.is_open()).count()
+    }
     /// Memory that it holds, about, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let indexes: usize = self.segments.iter().filter_map(|segment| segment.index.as_ref()).map(|i| i.bytes()).sum();

@@ -99,7 +99,7 @@ impl Scanner {
         if header.last_offset_delta < 0 {
             return Some(format!("a last offset delta of {}", header.last_offset_delta));
         }
-        if self.epoch.is_some_and(|epoch| header.leader_epoch < epoch) {
+        if header.leader_epoch.0 < 0 || self.epoch.is_some_and(|epoch| header.leader_epoch < epoch) {
             return Some(format!("leader epoch {:?} after {:?}", header.leader_epoch, self.epoch));
         }
         if let Some(newest) = self.newest_epoch.filter(|newest| header.leader_epoch > *newest) {

@@ -14,7 +14,7 @@ use crate::batch::{BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES};
 use crate::disk::{BLOCK_BYTES, IoBuffer};
 
 /// The most that one flush writes, unless a single batch is larger. More in one write would only make everybody wait longer.
-pub(super) const FLUSH_BYTES_MAX: usize = 1 << 20;
+pub(super) const FLUSH_BYTES_MAX: usize = (2 << 20) + (64 << 10);
 /// A batch at least so far behind the last mark gets one.
 const MARK_INTERVAL_BYTES: usize = 4096;
 

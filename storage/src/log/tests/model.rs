@@ -2,11 +2,14 @@
 
 use super::rig::{Rig, producer_batch};
 use crate::disk::{SimDisk, SimDiskOptions, sim_block_on};
-use crate::log::LogConfig;
+use crate::log::{Bugs, LogConfig};
 use crate::turn;
 use futures_util::future::join;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -220,6 +223,29 @@ impl Rig {
     }
 }
 
+/// A log of tiny segments, on such a disk, through all of `ops` and a last power cut.
+fn run(seed: u64, options: SimDiskOptions, config: LogConfig, ops: Vec<Op>) {
+    let mut rig = Rig::on(SimDisk::new(seed, options), config);
+    for (number, op) in ops.into_iter().enumerate() {
+        rig.apply(op, number);
+    }
+    rig.check();
+    rig.crash(seed);
+    rig.check();
+}
+
+fn config(retention_bytes: Option<u64>) -> LogConfig {
+    LogConfig {
+        segment_bytes: 12_000,
+        tail_cache_bytes: 8_000,
+        retention_bytes,
+        retention_ms: Some(60_000),
+        index_interval_bytes: 1_000,
+        max_batch_bytes: 4_000,
+        ..LogConfig::default()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 3000, ..ProptestConfig::default() })]
     #[test]
@@ -230,22 +256,38 @@ proptest! {
         retention_bytes in prop_oneof![2 => Just(None), 1 => Just(Some(40_000))],
         ops in prop::collection::vec(op(), 1..120),
     ) {
-        let options = SimDiskOptions { sector_bytes, barrier_holds, ..SimDiskOptions::default() };
-        let config = LogConfig {
-            segment_bytes: 12_000,
-            tail_cache_bytes: 8_000,
-            retention_bytes,
-            retention_ms: Some(60_000),
-            index_interval_bytes: 1_000,
-            max_batch_bytes: 4_000,
-            ..LogConfig::default()
-        };
-        let mut rig = Rig::on(SimDisk::new(seed, options), config);
-        for (number, op) in ops.into_iter().enumerate() {
-            rig.apply(op, number);
-        }
-        rig.check();
-        rig.crash(seed);
-        rig.check();
+        run(seed, SimDiskOptions { sector_bytes, barrier_holds, ..SimDiskOptions::default() }, config(retention_bytes), ops);
     }
+}
+
+/// How many runs it takes to find a fault.
+fn runs_until_found(options: &SimDiskOptions, bugs: Bugs) -> Option<u64> {
+    let mut runner = TestRunner::deterministic();
+    let ops = prop::collection::vec(op(), 1..120);
+    (0..500).find(|seed| {
+        let ops = ops.new_tree(&mut runner).expect("a strategy without filters").current();
+        let (options, config) = (options.clone(), LogConfig { bugs, ..config(None) });
+        catch_unwind(AssertUnwindSafe(|| run(*seed, options, config, ops))).is_err()
+    })
+}
+
+#[test]
+fn the_model_finds_every_deliberate_fault() {
+    let healthy = SimDiskOptions::default();
+    let faults = [
+        (healthy.clone(), Bugs { keep_tail_on_truncation: true, ..Bugs::default() }),
+        (healthy.clone(), Bugs { acknowledge_early: true, ..Bugs::default() }),
+        (healthy.clone(), Bugs { forget_producers: true, ..Bugs::default() }),
+        (SimDiskOptions { bug_skip_flush: true, ..healthy.clone() }, Bugs::default()),
+        (SimDiskOptions { bug_forget_barrier: true, ..healthy.clone() }, Bugs::default()),
+    ];
+    for (options, bugs) in faults {
+        let runs = runs_until_found(&options, bugs);
+        println!(
+            "found after {runs:?} runs: {bugs:?} skip {} forget {}",
+            options.bug_skip_flush, options.bug_forget_barrier
+        );
+        assert!(runs.is_some(), "{bugs:?}, {options:?}");
+    }
+    assert_eq!(runs_until_found(&healthy, Bugs::default()), None, "and no other");
 }
