@@ -30,8 +30,14 @@ fn fuzz_a_request_is_decoded_or_refused() {
             return;
         }
         let mut body = Bytes::copy_from_slice(input);
-        if RequestHeader::decode(&mut body, header_version).is_ok() && shape::check(key, version, &body).is_ok() {
-            decode(key, version, body);
+        if RequestHeader::decode(&mut body, header_version).is_err() {
+            return;
+        }
+        if let Ok(taken) = shape::check(key, version, &body) {
+            let behind = body.len() - taken;
+            if let Some(left) = decode(key, version, body) {
+                assert_eq!(left, behind, "the decoder ends where the check did");
+            }
         }
     });
 }
@@ -48,17 +54,17 @@ fn every_sample_is_a_request_that_is_served() {
             shape::check_header(header_version, sample).expect("a header");
             let mut body = Bytes::copy_from_slice(sample);
             RequestHeader::decode(&mut body, header_version).expect("a header");
-            shape::check(api.key, version, &body).unwrap_or_else(|error| panic!("{:?} {version}: {error}", api.key));
+            assert_eq!(shape::check(api.key, version, &body), Ok(body.len()), "{:?} {version}", api.key);
         }
     }
 }
 
-/// An error is an answer; a panic or a mountain of memory is not.
-fn decode(key: ApiKey, version: i16, mut body: Bytes) {
+/// How many bytes are left over; `None`: an error is an answer, too. A panic or a mountain of memory is none.
+fn decode(key: ApiKey, version: i16, mut body: Bytes) -> Option<usize> {
     macro_rules! decode_as {
         ($($name:ident => $request:ident),+ $(,)?) => {
             match key {
-                $(ApiKey::$name => drop($request::decode(&mut body, codec_version::<$request>(version))),)+
+                $(ApiKey::$name => $request::decode(&mut body, codec_version::<$request>(version)).map(drop),)+
                 _ => panic!("{key:?} is served and not fuzzed"),
             }
         };
@@ -79,6 +85,8 @@ fn decode(key: ApiKey, version: i16, mut body: Bytes) {
         IncrementalAlterConfigs => IncrementalAlterConfigsRequest,
         DescribeCluster => DescribeClusterRequest,
     }
+    .ok()
+    .map(|()| body.len())
 }
 
 /// The newest versions of some requests differ from the ones before only in what a value means, and the codec does not list them.
@@ -98,14 +106,18 @@ fn samples() -> Vec<Vec<u8>> {
         ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic])
     });
     samples.add(|version| {
-        let fetched = FetchTopic::default().with_partitions(vec![FetchPartition::default(); 3]);
+        let mut partition = FetchPartition::default();
+        partition.replica_directory_id = if version < 17 { uuid::Uuid::nil() } else { id() };
+        let fetched = FetchTopic::default().with_partitions(vec![partition; 3]);
         let forgotten = ForgottenTopic::default().with_partitions(vec![1, 2]);
         let (fetched, forgotten) = if version < 13 {
             (fetched.with_topic(topic()), forgotten.with_topic(topic()))
         } else {
             (fetched.with_topic_id(id()), forgotten.with_topic_id(id()))
         };
-        let request = FetchRequest::default().with_topics(vec![fetched]);
+        let mut request = FetchRequest::default().with_topics(vec![fetched]);
+        request.cluster_id = (version >= 12).then(|| text("cluster"));
+        request.replica_state.replica_epoch = if version < 15 { -1 } else { 1 };
         if version < 7 { request } else { request.with_forgotten_topics_data(vec![forgotten]) }
     });
     samples.add(|_| {
