@@ -1,6 +1,6 @@
 //! DescribeCluster (API 60).
 //!
-//! *Behaviour*: the brokers, the controller, the cluster's id. Controller endpoints (KIP-919) are not served: type 2 is refused.
+//! *Behaviour*: the brokers, the controller, the cluster's id. Controllers' endpoints (KIP-919) are not served here: type 2 is refused.
 //! *Versions*: 0 to 2.
 
 use kafka_protocol::ResponseError;
@@ -15,10 +15,16 @@ use crate::broker::Broker;
 /// Describes the cluster.
 pub fn run(broker: &Broker, head: Head, request: &DescribeClusterRequest) -> DescribeClusterResponse {
     const BROKERS: i8 = 1;
-    if request.endpoint_type != BROKERS {
+    const CONTROLLERS: i8 = 2;
+    let refused = match request.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some(ResponseError::MismatchedEndpointType),
+        _ => Some(ResponseError::UnsupportedEndpointType),
+    };
+    if let Some(error) = refused {
         return DescribeClusterResponse::default()
-            .with_error_code(ResponseError::UnsupportedEndpointType.code())
-            .with_error_message(Some(StrBytes::from_static_str("only broker endpoints are served")));
+            .with_error_code(error.code())
+            .with_error_message(Some(StrBytes::from_static_str("this is an endpoint of brokers")));
     }
     let image = broker.image();
     let brokers = image.brokers().values().filter(|b| !b.fenced || request.include_fenced_brokers).map(|registered| {

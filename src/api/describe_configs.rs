@@ -29,8 +29,9 @@ pub fn run(broker: &Broker, request: DescribeConfigsRequest) -> DescribeConfigsR
         match describe(broker, &resource) {
             Ok(configs) => {
                 let wanted = |config: &Described| {
-                    let keys = resource.configuration_keys.as_ref();
-                    keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == config.name))
+                    // None named, by null or by an empty list: all are wanted, as in Kafka.
+                    let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+                    keys.is_empty() || keys.iter().any(|key| key.as_str() == config.name)
                 };
                 let configs = configs.into_iter().filter(wanted).map(|config| wire(config, synonyms, documentation));
                 result.with_error_message(None).with_configs(configs.collect())

@@ -3,7 +3,8 @@
 //! *Behaviour*: reads what is there; if that is less than the client's minimum, waits until a shard has more, then reads again.
 //! Waiting costs nothing: a watch is woken by the high watermark, never polled. The first batch of a response is returned
 //! whatever its size, so that a client with a small buffer is never stuck (KIP-74).
-//! *Versions*: 4 to 18. Sessions (KIP-227) are declined: session id 0 tells the client to send all its partitions each time.
+//! *Versions*: 4 to 18. Sessions (KIP-227) are declined: session id 0 tells the client to send all its partitions each time, and
+//! an epoch above 0, which goes on with a session, is refused.
 //! *Not here*: what may be read (`partition`), reading it (`shard::fetch`).
 
 use std::rc::Rc;
@@ -30,7 +31,7 @@ type Target = Result<FetchPart, Code>;
 
 /// Serves a fetch.
 pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Result<Answer, Close> {
-    if request.session_id != 0 {
+    if request.session_epoch > 0 {
         return head.answer(&FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code()));
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(limits::FETCH_WAIT_MS_MAX));
@@ -67,7 +68,8 @@ async fn wait_and_read(
         let outcomes = read(broker, targets, bytes_max).await?;
         let found: usize = outcomes.iter().flatten().flatten().map(|fetched| fetched.records.len()).sum();
         let failed = targets.iter().any(Result::is_err) || outcomes.iter().flatten().any(must_hear);
-        if found >= bytes_min.min(bytes_max) || failed || broker.rt.now() >= deadline {
+        let has_enough = targets.is_empty() || found >= bytes_min.min(bytes_max);
+        if has_enough || failed || broker.rt.now() >= deadline {
             return Ok(outcomes);
         }
         watch(broker, targets, bytes_min - found, found, deadline).await?;
@@ -127,10 +129,6 @@ async fn watch(
             let bytes_min = if broker.shards == 1 { missing + found } else { missing };
             watches.push(broker.ask(ShardId(shard), Request::Watch(WatchOrder { parts, bytes_min, deadline })));
         }
-    }
-    if watches.is_empty() {
-        broker.rt.sleep(deadline.since(broker.rt.now())).await;
-        return Ok(());
     }
     or(async { watches.next().await.map_or(Err(Stopping), |reply| reply.map(|_| ())) }, async {
         broker.rt.sleep(deadline.since(broker.rt.now())).await;

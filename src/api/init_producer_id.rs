@@ -1,7 +1,7 @@
 //! InitProducerId (API 22).
 //!
 //! *Behaviour*: a new producer id with epoch 0, from this broker's block; never the same twice, restarts included. A producer
-//! that brings its id gets it back with the next epoch (KIP-360). Transactional ids are refused.
+//! that brings its id and wants the next epoch (KIP-360) gets a new id, too. Transactional ids are refused.
 //! *Versions*: 0 to 5.
 
 use std::rc::Rc;

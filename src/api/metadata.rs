@@ -7,12 +7,12 @@
 use std::rc::Rc;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{BrokerId as WireBrokerId, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
 
 use crate::api::Head;
 use crate::api::create_topics;
@@ -43,7 +43,7 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: MetadataRequest) -> M
     let image = broker.image();
     let topics = match wanted {
         None => image.topics().map(|topic| describe(topic)).collect(),
-        Some(topics) => topics.into_iter().map(|topic| find(&image, topic.topic_id, topic.name, &refused)).collect(),
+        Some(topics) => topics.into_iter().map(|topic| find(&image, head, topic, &refused)).collect(),
     };
     respond(&image, topics)
 }
@@ -63,7 +63,8 @@ fn respond(image: &Image, topics: Vec<MetadataResponseTopic>) -> MetadataRespons
         .with_topics(topics)
 }
 
-fn find(image: &Image, id: Uuid, name: Option<TopicName>, refused: &[(String, Code)]) -> MetadataResponseTopic {
+fn find(image: &Image, head: Head, wanted: MetadataRequestTopic, refused: &[(String, Code)]) -> MetadataResponseTopic {
+    let MetadataRequestTopic { topic_id: id, name, .. } = wanted;
     let (topic, missing) = match &name {
         Some(name) if id.is_nil() => {
             let code = refused.iter().find(|(refused, _)| refused == name.as_str()).map(|(_, code)| *code);
@@ -73,11 +74,11 @@ fn find(image: &Image, id: Uuid, name: Option<TopicName>, refused: &[(String, Co
     };
     match topic {
         Some(topic) => describe(topic),
-        // Versions before 12 have no null name, so an unknown id is answered with an empty one.
+        // Versions before 12 have no null name.
         None => MetadataResponseTopic::default()
             .with_error_code(missing)
             .with_topic_id(id)
-            .with_name(Some(name.unwrap_or_default())),
+            .with_name(name.or_else(|| (head.version < 12).then(TopicName::default))),
     }
 }
 
