@@ -174,6 +174,8 @@ pub struct Fetched {
     pub log_start_offset: i64,
     /// Whole batches; may begin before the asked offset.
     pub records: Bytes,
+    /// Where the next read goes on; the asked offset if nothing was read.
+    pub next_offset: i64,
     /// The client's log has diverged: where it must truncate to (KIP-595).
     pub diverging: Option<(LeaderEpoch, i64)>,
 }
@@ -211,9 +213,9 @@ pub enum FetchError {
 
 /// Wait until partitions of one shard have more to read.
 pub struct WatchOrder {
-    /// What is waited for: `offset` is where the client stands.
+    /// What is waited for: how far each was read.
     pub parts: Vec<(PartitionId, i64)>,
-    /// Wake once so many bytes can be read, over all parts.
+    /// Answer once so many bytes more can be read, over all parts.
     pub bytes_min: usize,
     /// Answer by then in any case.
     pub deadline: Monotonic,

@@ -32,7 +32,8 @@ type Target = Result<FetchPart, Code>;
 /// Serves a fetch.
 pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Result<Answer, Close> {
     if request.session_epoch > 0 {
-        return head.answer(&FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code()));
+        return head
+            .answer(broker, &FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code()));
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(limits::FETCH_WAIT_MS_MAX));
     let deadline = broker.rt.now().after(wait);
@@ -52,7 +53,12 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Resu
         Ok(outcomes) => outcomes,
         Err(Stopping) => return Err(Close::Stopping),
     };
-    let bytes = outcomes.iter().flatten().flatten().map(|fetched| fetched.records.len()).sum();
+    let (mut bytes, mut records) = (0, 0);
+    for (part, fetched) in read_parts(&targets, &outcomes) {
+        bytes += fetched.records.len();
+        records += u64::try_from(fetched.next_offset - part.offset).unwrap_or(0);
+    }
+    broker.metrics.fetched(records, bytes);
     let held = broker.response_bytes.try_acquire(bytes);
     Ok(Answer { held, ..head.answer(&respond(request.topics, targets, outcomes))? })
 }
@@ -69,11 +75,26 @@ async fn wait_and_read(
         let found: usize = outcomes.iter().flatten().flatten().map(|fetched| fetched.records.len()).sum();
         let failed = targets.iter().any(Result::is_err) || outcomes.iter().flatten().any(must_hear);
         let has_enough = targets.is_empty() || found >= bytes_min.min(bytes_max);
-        if has_enough || failed || broker.rt.now() >= deadline {
+        // A client that lags is not kept waiting: what stopped the read is a bound of its own, or a segment's end.
+        let lags = || read_parts(targets, &outcomes).any(|(_, fetched)| fetched.next_offset < fetched.high_watermark);
+        if has_enough || failed || lags() || broker.rt.now() >= deadline {
             return Ok(outcomes);
         }
-        watch(broker, targets, bytes_min - found, found, deadline).await?;
+        let ends =
+            read_parts(targets, &outcomes).map(|(part, fetched)| (part.partition, fetched.next_offset)).collect();
+        watch(broker, ends, bytes_min - found, deadline).await?;
     }
+}
+
+/// The parts that were read.
+fn read_parts<'a>(
+    targets: &'a [Target],
+    outcomes: &'a [Option<FetchOutcome>],
+) -> impl Iterator<Item = (&'a FetchPart, &'a Fetched)> {
+    targets.iter().zip(outcomes).filter_map(|(target, outcome)| match (target, outcome) {
+        (Ok(part), Some(Ok(fetched))) => Some((part, fetched)),
+        _ => None,
+    })
 }
 
 /// An outcome that the client must hear of at once.
@@ -108,28 +129,27 @@ async fn read(
     Ok(outcomes)
 }
 
-/// Waits until any shard has enough, or the deadline. `found` bytes lie there already, and each shard counts its own again.
+/// Waits until `missing` more bytes are there, or the deadline. `ends` is how far all was read.
+///
+/// A shard knows of its own partitions only: it says so once it has its share of what is missing. If all is there, one of them has
+/// its share, so this is never late; and every time the rest is smaller, so that few reads find too little.
 async fn watch(
     broker: &Rc<Broker>,
-    targets: &[Target],
+    ends: Vec<(PartitionId, i64)>,
     missing: usize,
-    found: usize,
     deadline: Monotonic,
 ) -> Result<(), Stopping> {
-    let mut watches = FuturesUnordered::new();
-    for shard in 0..broker.shards {
-        let parts: Vec<(PartitionId, i64)> = targets
-            .iter()
-            .flatten()
-            .filter(|part| broker.shard_of(part.partition) == ShardId(shard))
-            .map(|part| (part.partition, part.offset))
-            .collect();
-        if !parts.is_empty() {
-            // What was found may lie on other shards: with one shard the sum is exact, with more it may wake early.
-            let bytes_min = if broker.shards == 1 { missing + found } else { missing };
-            watches.push(broker.ask(ShardId(shard), Request::Watch(WatchOrder { parts, bytes_min, deadline })));
-        }
-    }
+    let mut by_shard: Vec<Vec<(PartitionId, i64)>> = vec![Vec::new(); broker.shards];
+    ends.into_iter().for_each(|end| by_shard[broker.shard_of(end.0).0].push(end));
+    let share = missing.div_ceil(by_shard.iter().filter(|parts| !parts.is_empty()).count().max(1));
+    let mut watches: FuturesUnordered<_> = by_shard
+        .into_iter()
+        .enumerate()
+        .filter(|(_, parts)| !parts.is_empty())
+        .map(|(shard, parts)| {
+            broker.ask(ShardId(shard), Request::Watch(WatchOrder { parts, bytes_min: share, deadline }))
+        })
+        .collect();
     or(async { watches.next().await.map_or(Err(Stopping), |reply| reply.map(|_| ())) }, async {
         broker.rt.sleep(deadline.since(broker.rt.now())).await;
         Ok(())

@@ -25,7 +25,6 @@ impl Shard {
             if let Ok(fetched) = &outcome {
                 bytes_left = bytes_left.saturating_sub(fetched.records.len());
                 first &= fetched.records.is_empty();
-                self.metrics.fetched(0, fetched.records.len());
             }
             outcomes.push(outcome);
         }
@@ -42,6 +41,7 @@ impl Shard {
                 high_watermark,
                 log_start_offset,
                 records: bytes::Bytes::new(),
+                next_offset: part.offset,
                 diverging: Some((epoch, end_offset)),
             }),
             Planned::Read { plan, high_watermark, log_start_offset } => {
@@ -52,7 +52,8 @@ impl Shard {
                 if let Some(hosted) = self.state.borrow_mut().partitions.get_mut(&part.partition) {
                     hosted.log.apply_read(&done);
                 }
-                Ok(Fetched { high_watermark, log_start_offset, records: done.records, diverging: None })
+                let (records, next_offset) = (done.records, done.next_offset);
+                Ok(Fetched { high_watermark, log_start_offset, records, next_offset, diverging: None })
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod batches;
 mod connections;
+mod fetches;
 mod order;
 mod requests;
 mod versions;
