@@ -31,6 +31,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request as KafkaRequest};
 
+use crate::api::error::Codes;
 use crate::broker::Broker;
 use crate::local::Permit;
 
@@ -147,7 +148,7 @@ pub struct Head {
 
 /// Takes a request's frame (without its length) in hand. What touches partitions in order (produce) has done so on return.
 pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
-    let (head, body) = match read_head(frame)? {
+    let (head, body) = match read_head(broker, frame)? {
         Ok(head_and_body) => head_and_body,
         Err(unknown_version) => return Ok(Pending::Ready(unknown_version)),
     };
@@ -160,46 +161,50 @@ pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
         ApiKey::Fetch => later(Box::pin(async move { fetch::run(&broker, head, decode(head, body)?).await })),
         ApiKey::ListOffsets => later(list_offsets::handle(broker, head, body)),
         ApiKey::Metadata => {
-            later(Box::pin(async move { head.answer(&metadata::run(&broker, head, decode(head, body)?).await) }))
+            later(Box::pin(
+                async move { head.answer(&broker, &metadata::run(&broker, head, decode(head, body)?).await) },
+            ))
         }
-        ApiKey::ApiVersions => head.answer(&api_versions::run(&decode(head, body)?)).map(Pending::Ready),
-        ApiKey::CreateTopics => {
-            later(Box::pin(async move { head.answer(&create_topics::run(&broker, head, decode(head, body)?).await) }))
-        }
-        ApiKey::DeleteTopics => {
-            later(Box::pin(async move { head.answer(&delete_topics::run(&broker, head, decode(head, body)?).await) }))
-        }
+        ApiKey::ApiVersions => head.answer(&broker, &api_versions::run(&decode(head, body)?)).map(Pending::Ready),
+        ApiKey::CreateTopics => later(Box::pin(async move {
+            head.answer(&broker, &create_topics::run(&broker, head, decode(head, body)?).await)
+        })),
+        ApiKey::DeleteTopics => later(Box::pin(async move {
+            head.answer(&broker, &delete_topics::run(&broker, head, decode(head, body)?).await)
+        })),
         ApiKey::DeleteRecords => {
-            later(Box::pin(async move { head.answer(&delete_records::run(&broker, decode(head, body)?).await) }))
+            later(Box::pin(
+                async move { head.answer(&broker, &delete_records::run(&broker, decode(head, body)?).await) },
+            ))
         }
         ApiKey::InitProducerId => {
-            later(Box::pin(async move { head.answer(&init_producer_id::run(&broker, decode(head, body)?).await) }))
-        }
-        ApiKey::OffsetForLeaderEpoch => {
             later(Box::pin(
-                async move { head.answer(&offset_for_leader_epoch::run(&broker, decode(head, body)?).await) },
+                async move { head.answer(&broker, &init_producer_id::run(&broker, decode(head, body)?).await) },
             ))
         }
+        ApiKey::OffsetForLeaderEpoch => later(Box::pin(async move {
+            head.answer(&broker, &offset_for_leader_epoch::run(&broker, decode(head, body)?).await)
+        })),
         ApiKey::DescribeConfigs => {
-            head.answer(&describe_configs::run(&broker, decode(head, body)?)).map(Pending::Ready)
+            head.answer(&broker, &describe_configs::run(&broker, decode(head, body)?)).map(Pending::Ready)
         }
         ApiKey::CreatePartitions => {
-            later(Box::pin(async move { head.answer(&create_partitions::run(&broker, decode(head, body)?).await) }))
-        }
-        ApiKey::IncrementalAlterConfigs => {
             later(Box::pin(
-                async move { head.answer(&incremental_alter_configs::run(&broker, decode(head, body)?).await) },
+                async move { head.answer(&broker, &create_partitions::run(&broker, decode(head, body)?).await) },
             ))
         }
+        ApiKey::IncrementalAlterConfigs => later(Box::pin(async move {
+            head.answer(&broker, &incremental_alter_configs::run(&broker, decode(head, body)?).await)
+        })),
         ApiKey::DescribeCluster => {
-            head.answer(&describe_cluster::run(&broker, head, &decode(head, body)?)).map(Pending::Ready)
+            head.answer(&broker, &describe_cluster::run(&broker, head, &decode(head, body)?)).map(Pending::Ready)
         }
         key => Err(Close::NotServed { key: key as i16, version: head.version }),
     }
 }
 
 /// Reads the header; the inner error is the ready answer to an ApiVersions request of an unknown version (lesson 79).
-fn read_head(frame: Bytes) -> Result<Result<(Head, Bytes), Answer>, Close> {
+fn read_head(broker: &Broker, frame: Bytes) -> Result<Result<(Head, Bytes), Answer>, Close> {
     let fixed: [u8; 8] = frame.get(..8).and_then(|b| b.try_into().ok()).ok_or(Close::NoHeader(frame.len()))?;
     let number = i16::from_be_bytes([fixed[0], fixed[1]]);
     let version = i16::from_be_bytes([fixed[2], fixed[3]]);
@@ -210,7 +215,7 @@ fn read_head(frame: Bytes) -> Result<Result<(Head, Bytes), Answer>, Close> {
         return match api.key {
             ApiKey::ApiVersions => {
                 let head = Head { version: 0, ..head };
-                Ok(Err(head.answer(&api_versions::unsupported_version())?))
+                Ok(Err(head.answer(broker, &api_versions::unsupported_version())?))
             }
             // Kafka lists Produce 0-2 for librdkafka's sake and refuses them; so do we, see api_versions.
             _ => Err(Close::NotServed { key: number, version }),
@@ -238,8 +243,9 @@ fn codec_version(head: Head) -> i16 {
 }
 
 impl Head {
-    /// Encodes a response with its header and length.
-    pub fn answer<R: Encodable + HeaderVersion>(&self, response: &R) -> Result<Answer, Close> {
+    /// Encodes a response with its header and length, and counts the errors that it tells.
+    pub fn answer<R: Encodable + HeaderVersion + Codes>(&self, broker: &Broker, response: &R) -> Result<Answer, Close> {
+        response.codes().for_each(|code| broker.metrics.error(code));
         let version = codec_version(*self);
         let size = response.compute_size(version).map_err(|error| Close::Encode(error.to_string()))?;
         let mut out = BytesMut::with_capacity(size + 16);

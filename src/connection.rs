@@ -58,6 +58,12 @@ impl Connections {
         }
     }
 
+    /// Bytes that requests hold, and may hold at most.
+    pub fn request_bytes(&self) -> (usize, usize) {
+        let budgets = [&self.produce_bytes, &self.control_bytes];
+        (budgets.iter().map(|budget| budget.used()).sum(), budgets.iter().map(|budget| budget.total()).sum())
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.open.borrow().len()

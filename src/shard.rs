@@ -20,6 +20,7 @@ pub mod offsets;
 pub mod placement;
 pub mod produce;
 pub mod serve;
+mod show;
 pub mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -42,7 +43,7 @@ use crate::config::topic::TopicConfig;
 use crate::limits;
 use crate::local::Notify;
 use crate::message::{FetchError, Reply, SharedImage};
-use crate::metrics::ShardMetrics;
+use crate::metrics::{PartitionMetrics, ShardMetrics};
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
 use crate::partition::{Effects, Leader};
 use crate::rt::Rt;
@@ -80,6 +81,8 @@ pub struct Shard {
     pub(crate) maintained: Cell<usize>,
     /// Something moved since the last checkpoint.
     pub(crate) moved: Cell<bool>,
+    /// Partitions were opened or closed since operators were shown which there are.
+    pub(crate) partitions_changed: Cell<bool>,
     pub(crate) stopping: Cell<bool>,
 }
 
@@ -105,6 +108,7 @@ pub(crate) struct State {
 pub(crate) struct Hosted {
     pub(crate) leader: Leader,
     pub(crate) log: Log,
+    pub(crate) metrics: Arc<PartitionMetrics>,
     /// Is it in [`State::dirty`]?
     pub(crate) is_dirty: bool,
     /// Does a maintenance task have it in hand?
@@ -175,6 +179,7 @@ impl Shard {
             epochs: RefCell::new(parts.epochs),
             maintained: Cell::new(0),
             moved: Cell::new(false),
+            partitions_changed: Cell::new(false),
             stopping: Cell::new(false),
         });
         shard.rt.spawn(flush::run(shard.clone()));

@@ -1,5 +1,7 @@
 //! From our errors to Kafka's codes: the one place, total, without a default arm (lesson 1).
 
+mod codes;
+
 use kafka_protocol::ResponseError;
 use storage::batch::{BatchError, ProducedError};
 
@@ -8,6 +10,8 @@ use crate::metadata::controller::{
     AllocateProducerIdsError, AlterConfigsError, CreatePartitionsError, CreateTopicError, DeleteTopicError,
 };
 use crate::metadata::request::SubmitError;
+
+pub use codes::Codes;
 
 /// A Kafka error code, as it goes on the wire; 0 is none.
 pub type Code = i16;

@@ -60,7 +60,7 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Resu
     }
     broker.metrics.fetched(records, bytes);
     let held = broker.response_bytes.try_acquire(bytes);
-    Ok(Answer { held, ..head.answer(&respond(request.topics, targets, outcomes))? })
+    Ok(Answer { held, ..head.answer(broker, &respond(request.topics, targets, outcomes))? })
 }
 
 async fn wait_and_read(

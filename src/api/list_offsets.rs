@@ -24,7 +24,7 @@ use crate::model::{LeaderEpoch, PartitionId};
 type Boxed = Pin<Box<dyn Future<Output = Result<Answer, Close>>>>;
 
 pub(super) fn handle(broker: Rc<Broker>, head: Head, body: Bytes) -> Boxed {
-    Box::pin(async move { head.answer(&run(&broker, head, decode(head, body)?).await) })
+    Box::pin(async move { head.answer(&broker, &run(&broker, head, decode(head, body)?).await) })
 }
 
 enum Slot {

@@ -28,6 +28,7 @@ use crate::partition::Acks;
 
 /// A produce whose batches are appended and whose acks are awaited.
 pub struct Pending {
+    broker: Rc<Broker>,
     head: Head,
     response: ProduceResponse,
     calls: Vec<ShardCall>,
@@ -122,7 +123,7 @@ pub fn start(broker: &Rc<Broker>, head: Head, request: ProduceRequest) -> Result
     if acks == Acks::None {
         return if refused { Err(Close::RefusedWithoutAcks) } else { Ok(super::Pending::Ready(Answer::default())) };
     }
-    Ok(super::Pending::Produce(Pending { head, response, calls }))
+    Ok(super::Pending::Produce(Pending { broker: broker.clone(), head, response, calls }))
 }
 
 fn locate<'a>(
@@ -172,7 +173,7 @@ impl Pending {
             }
             self.calls.pop();
         }
-        Poll::Ready(self.head.answer(&self.response))
+        Poll::Ready(self.head.answer(&self.broker, &self.response))
     }
 }
 

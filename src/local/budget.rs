@@ -33,6 +33,11 @@ impl Budget {
         self.0.left.get()
     }
 
+    /// Bytes that may be out at once.
+    pub fn total(&self) -> usize {
+        self.0.total
+    }
+
     /// Bytes that are out.
     pub fn used(&self) -> usize {
         self.0.total - self.0.left.get()

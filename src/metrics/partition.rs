@@ -18,7 +18,7 @@ metric_set! {
         records_in: Counter = "chronik_topic_in_records_total";
         /// Bytes of record batches appended for producers of a topic.
         bytes_in: Counter = "chronik_topic_in_bytes_total";
-        /// Bytes of record batches sent to consumers of a topic.
+        /// Bytes of record batches read for consumers of a topic.
         bytes_out: Counter = "chronik_topic_out_bytes_total";
         /// The first offset that is kept.
         log_start_offset: Gauge = "chronik_partition_log_start_offset";

@@ -38,10 +38,8 @@ metric_set! {
         stage_queue: LatencyMs = "chronik_produce_stage_ms{stage=\"queue\"}";
         /// append: checked, given its offsets, copied to the log.
         stage_append: LatencyMs = "chronik_produce_stage_ms{stage=\"append\"}";
-        /// flush: from the append until the disk has it.
-        stage_flush: LatencyMs = "chronik_produce_stage_ms{stage=\"flush\"}";
-        /// release: from the flush until the high watermark has passed it.
-        stage_release: LatencyMs = "chronik_produce_stage_ms{stage=\"release\"}";
+        /// acks: from the append until the disk has it, here and wherever its acks want it.
+        stage_acks: LatencyMs = "chronik_produce_stage_ms{stage=\"acks\"}";
         /// A turn's writes and its flush.
         flush_turn: LatencyMs = "chronik_flush_turn_ms";
         /// Logs that one turn made durable.
@@ -76,8 +74,6 @@ metric_set! {
         recovery_scanned_bytes: Counter = "chronik_recovery_scanned_bytes_total";
         /// Logs whose end was torn, and was cut.
         recovery_torn_tails: Counter = "chronik_recovery_torn_tails_total";
-        /// 1 while a flush is outstanding for so long that this broker gives up its leaderships.
-        disk_sick: Gauge = "chronik_disk_sick";
     }
     also {
         /// The partitions of this shard, whenever they have changed. Publish at a pace, not with each of thousands.
@@ -133,14 +129,9 @@ impl ShardMetrics {
         self.stage_append.observe(time);
     }
 
-    /// What was appended was on the disk so much later.
-    pub fn stage_flush(&self, time: Duration) {
-        self.stage_flush.observe(time);
-    }
-
-    /// What was on the disk was acknowledged so much later.
-    pub fn stage_release(&self, time: Duration) {
-        self.stage_release.observe(time);
+    /// What was appended met its acks so much later.
+    pub fn stage_acks(&self, time: Duration) {
+        self.stage_acks.observe(time);
     }
 
     /// A produce took so long in all.
@@ -189,8 +180,20 @@ impl ShardMetrics {
         self.recovery_torn_tails.add(cut.into());
     }
 
-    /// The disk is sick, or well again.
-    pub fn set_disk_sick(&self, is_sick: bool) {
-        self.disk_sick.set(is_sick.into());
+    /// So many partitions are open now.
+    pub fn set_partitions_open(&self, count: usize) {
+        self.partitions_open.set_size(count);
+    }
+
+    /// Memory that requests hold now, and may hold at most.
+    pub fn set_request_memory(&self, bytes: usize, bytes_max: usize) {
+        self.request_memory.set_size(bytes);
+        self.request_memory_max.set_size(bytes_max);
+    }
+
+    /// Memory that the read cache holds now, and may hold at most.
+    pub fn set_cache_memory(&self, bytes: usize, bytes_max: usize) {
+        self.cache_memory.set_size(bytes);
+        self.cache_memory_max.set_size(bytes_max);
     }
 }

@@ -38,6 +38,7 @@ pub async fn run(world: World, setup: Setup, mesh: Mesh, listener: Listener) {
             setup.metrics.process.connection_refused();
             continue;
         }
+        setup.metrics.process.connection_accepted();
         let shard = fewest(&open.borrow());
         open.borrow_mut()[shard] += 1;
         let ended = mesh.call(Core::Shard(ShardId(shard)), Request::Connection(accepted));

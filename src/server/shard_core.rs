@@ -149,12 +149,16 @@ impl ShardCore {
     }
 }
 
-/// Ends connections that have been idle for too long, half requests and slow readers among them.
+/// Ends connections that have been idle for too long, half requests and slow readers among them; shows what requests hold.
 async fn sweep(broker: Rc<Broker>, connections: Rc<Connections>) {
-    let Ok(idle_max_ms) = u64::try_from(broker.config.broker.connections_max_idle_ms) else { return };
-    let idle_max = Duration::from_millis(idle_max_ms);
+    let idle_max = u64::try_from(broker.config.broker.connections_max_idle_ms).map(Duration::from_millis);
+    let shown_every = Duration::from_millis(limits::HOUSEKEEPING_MS);
+    let pause = idle_max.map_or(shown_every, |idle| (idle / 4).clamp(Duration::from_millis(100), shown_every));
     loop {
-        broker.rt.sleep((idle_max / 4).clamp(Duration::from_millis(100), Duration::from_secs(30))).await;
+        broker.rt.sleep(pause).await;
+        let (bytes, bytes_max) = connections.request_bytes();
+        broker.metrics.set_request_memory(bytes, bytes_max);
+        let Ok(idle_max) = idle_max else { continue };
         let now = broker.rt.now();
         if now.0 > idle_max.as_nanos() as u64 {
             let before = crate::rt::Monotonic(now.0 - idle_max.as_nanos() as u64);

@@ -16,6 +16,7 @@ use crate::config::topic::TopicConfig;
 use crate::limits;
 use crate::metadata::image::{Image, Partition, Topic};
 use crate::metadata::publish::Publication;
+use crate::metrics::PartitionMetrics;
 use crate::model::PartitionId;
 use crate::partition::isr::Isr;
 use crate::partition::ladder::{FlushedEndOffset, HighWatermark, Ladder, LogEndOffset, LogStartOffset};
@@ -74,7 +75,9 @@ impl Shard {
             Ok(hosted) => {
                 let state = &mut *self.state.borrow_mut();
                 state.broken.remove(&id);
+                hosted.show();
                 state.partitions.insert(id, hosted);
+                self.on_partitions_changed(state);
             }
             Err(reason) => {
                 tracing::error!("{}-{} is offline: {reason}", topic.name, id.partition);
@@ -115,7 +118,8 @@ impl Shard {
         );
         let isr = Isr::new(self.me, &partition.replicas, &partition.isr, config.min_insync_replicas);
         let leader = Leader::new(partition.leader_epoch, ladder, isr);
-        Ok(Hosted { leader, log, is_dirty: false, in_maintenance: false })
+        let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
+        Ok(Hosted { leader, log, metrics, is_dirty: false, in_maintenance: false })
     }
 
     async fn close_topic(&self, topic: &Topic) {
@@ -137,6 +141,7 @@ impl Shard {
             let mut effects = std::mem::take(&mut state.effects);
             if let Some(mut hosted) = state.partitions.remove(&id) {
                 hosted.leader.on_resigned(AckError::NotLeader, &mut effects);
+                self.on_partitions_changed(state);
             }
             self.run_effects(state, &mut effects);
             state.effects = effects;

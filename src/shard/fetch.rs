@@ -51,6 +51,7 @@ impl Shard {
                 })?;
                 if let Some(hosted) = self.state.borrow_mut().partitions.get_mut(&part.partition) {
                     hosted.log.apply_read(&done);
+                    hosted.metrics.counters.bytes_out.add(done.records.len() as u64);
                 }
                 let (records, next_offset) = (done.records, done.next_offset);
                 Ok(Fetched { high_watermark, log_start_offset, records, next_offset, diverging: None })

@@ -81,6 +81,7 @@ impl Shard {
             if hosted.log.needs_flush() && !std::mem::replace(&mut hosted.is_dirty, true) {
                 state.dirty.push(*partition);
             }
+            hosted.show();
             self.maintain_if_due(*partition, hosted);
         }
         self.run_effects(state, &mut effects);

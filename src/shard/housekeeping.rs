@@ -22,6 +22,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             shard.write_checkpoint().await;
         }
         shard.retry_without_space();
+        shard.show();
         if shard.rt.now() >= next_retention {
             shard.look_over_all().await;
             next_retention = shard.rt.now().after(shard.retention_interval());
@@ -64,6 +65,7 @@ impl Shard {
             let mut effects = std::mem::take(&mut state.effects);
             if log_start > hosted.leader.ladder().log_start().0 {
                 hosted.leader.on_trimmed(LogStartOffset(log_start), &mut effects);
+                hosted.show();
             }
             // An append may have waited for this step's end.
             if hosted.log.needs_flush() && !std::mem::replace(&mut hosted.is_dirty, true) {

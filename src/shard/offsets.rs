@@ -82,6 +82,7 @@ impl Shard {
             let mut effects = std::mem::take(&mut state.effects);
             if let Some(hosted) = state.partitions.get_mut(&part.partition) {
                 hosted.leader.on_trimmed(LogStartOffset(to), &mut effects);
+                hosted.show();
             }
             self.run_effects(state, &mut effects);
             state.effects = effects;

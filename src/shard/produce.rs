@@ -13,6 +13,7 @@ use crate::limits;
 use crate::local;
 use crate::mesh::Responder;
 use crate::message::{ProduceError, ProduceOrder, ProduceOutcome, ProducePart, Reply};
+use crate::metrics::ShardMetrics;
 use crate::partition::ladder::LogEndOffset;
 use crate::partition::produce_waiters::Waiter;
 use crate::partition::{AckError, Acks, ProduceTicket};
@@ -36,6 +37,7 @@ pub(crate) struct PendingProduce {
     outcomes: SmallVec<[Option<ProduceOutcome>; 1]>,
     client: Client,
     received: Monotonic,
+    begun: Monotonic,
 }
 
 impl Shard {
@@ -47,15 +49,14 @@ impl Shard {
         let parts = order.parts.len();
         assert!(parts > 0 && parts <= limits::PRODUCE_PARTS_MAX, "an order of {parts} parts");
         let pending =
-            PendingProduce { open: parts, outcomes: smallvec![None; parts], client, received: order.received };
+            PendingProduce { open: parts, outcomes: smallvec![None; parts], client, received: order.received, begun };
         let key = state.produces.insert(pending);
         let now_ms = self.rt.wall_ms();
         let mut effects = std::mem::take(&mut state.effects);
         for (index, part) in order.parts.iter().enumerate() {
             let ticket = ProduceTicket((key << PART_BITS | index) as u64);
-            match state.append(part, order.acks, now_ms) {
+            match state.append(part, order.acks, now_ms, &self.metrics) {
                 Ok((base_offset, end_offset)) => {
-                    self.metrics.produced(part.header.record_count.max(0) as usize, part.batch.len());
                     let waiter = Waiter { ticket, base_offset, end_offset, deadline: order.deadline };
                     let hosted = state.partitions.get_mut(&part.partition).expect("it was appended to just now");
                     hosted.leader.on_waiter(order.acks, waiter, &mut effects);
@@ -84,8 +85,12 @@ impl Shard {
         assert!(pending.outcomes[index].replace(outcome).is_none(), "part {index} was settled twice");
         pending.open -= 1;
         if pending.open == 0 {
-            let PendingProduce { outcomes, client, received, .. } = state.produces.remove(key);
-            self.metrics.stage_total(self.rt.now().since(received));
+            let PendingProduce { outcomes, client, received, begun, .. } = state.produces.remove(key);
+            let now = self.rt.now();
+            self.metrics.stage_total(now.since(received));
+            if outcomes.iter().flatten().any(Result::is_ok) {
+                self.metrics.stage_acks(now.since(begun));
+            }
             let outcomes = outcomes.into_iter().flatten().collect();
             match client {
                 Client::Here(sender) => sender.send(outcomes),
@@ -97,7 +102,13 @@ impl Shard {
 
 impl State {
     /// Appends one batch, or finds the duplicate that it is: its base offset and the offset after its last.
-    fn append(&mut self, part: &ProducePart, acks: Acks, now_ms: i64) -> Result<(i64, i64), ProduceError> {
+    fn append(
+        &mut self,
+        part: &ProducePart,
+        acks: Acks,
+        now_ms: i64,
+        metrics: &ShardMetrics,
+    ) -> Result<(i64, i64), ProduceError> {
         let hosted = match self.partitions.get_mut(&part.partition) {
             Some(hosted) => hosted,
             None if self.image.partition(part.partition).is_some() => return Err(ProduceError::NotLeader),
@@ -112,6 +123,10 @@ impl State {
         let epoch = hosted.leader.leader_epoch();
         let appended = hosted.log.append(&part.batch, &part.header, epoch, now_ms)?;
         hosted.leader.on_appended(LogEndOffset(appended.last_offset + 1));
+        let (records, bytes) = (part.header.record_count.max(0) as usize, part.batch.len());
+        metrics.produced(records, bytes);
+        hosted.metrics.counters.records_in.add(records as u64);
+        hosted.metrics.counters.bytes_in.add(bytes as u64);
         if !std::mem::replace(&mut hosted.is_dirty, true) {
             self.dirty.push(part.partition);
         }
