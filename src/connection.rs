@@ -17,6 +17,7 @@ use futures_lite::future::or;
 use net::stream::Accepted;
 use slab::Slab;
 
+use crate::api::Close;
 use crate::broker::Broker;
 use crate::local::{Budget, Notify};
 use crate::rt::Monotonic;
@@ -95,6 +96,18 @@ impl Connection {
 
     fn on_progress(&self, broker: &Broker) {
         self.last_progress.set(broker.rt.now());
+    }
+}
+
+/// A connection is closed for what came on it, or because the broker stops.
+fn refused(broker: &Broker, close: &Close) {
+    match close {
+        Close::Stopping => tracing::debug!("connection closed: {close}"),
+        Close::Encode(_) => tracing::error!("connection closed: {close}"),
+        Close::Malformed { .. } | Close::NoHeader(_) | Close::NotServed { .. } | Close::RefusedWithoutAcks => {
+            broker.metrics.connection_refused_request();
+            tracing::info!("connection closed: {close}");
+        }
     }
 }
 

@@ -5,9 +5,6 @@
 /// Messages in one ring between two executors. Fewer than some 1,000 cost throughput; each slot is small.
 pub const RING_MESSAGES_MAX: usize = 4096;
 
-/// Calls that one executor may have open at another. Connections' own bounds keep the number far lower.
-pub const CALLS_OPEN_MAX: usize = 65_536;
-
 /// Partitions that one produce request may name: a ticket has 20 bits for the part's index.
 pub const PRODUCE_PARTS_MAX: usize = 1 << 20;
 
@@ -61,6 +58,9 @@ pub const READ_CACHE_BYTES_PER_SHARD: usize = 64 << 20;
 
 /// Bytes of produce requests that one shard's connections may hold together.
 pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
+
+/// What a produce takes of these bytes at least: each waits with a place in line, and with a call if another shard has its partition.
+pub const PRODUCE_BYTES_MIN: usize = 4 << 10;
 
 /// Bytes of other requests that one shard's connections may hold together.
 pub const CONTROL_BYTES_PER_SHARD_MAX: usize = 16 << 20;

@@ -1,7 +1,8 @@
 //! Calls between executors: a ring each way between every two, a number a call, an answer each.
 //!
 //! *Which core*: each executor has its own [`Mesh`], with its ends of the rings.
-//! *Invariants*: messages between two executors keep their order; every ring and queue is bounded.
+//! *Invariants*: messages between two executors keep their order. Rings are bounded; calls, and what waits for room in a ring,
+//! are bounded by those who call: a connection has one request under way at a time, but for produces, which have a budget.
 //! *Not here*: what is called (`message`).
 //! *Why* one task per ring end: the ring's receive must not be polled in a select, and only one task may send.
 
@@ -128,11 +129,7 @@ impl Mesh {
     /// Calls another executor. The message is on its way when this returns; `None` from the future: that executor is gone.
     pub fn call(&self, to: Core, request: Request) -> impl Future<Output = Option<Reply>> + 'static {
         let (sender, receiver) = local::oneshot();
-        let number = {
-            let mut calls = self.0.calls.borrow_mut();
-            assert!(calls.len() < limits::CALLS_OPEN_MAX, "more open calls than all connections together may make");
-            calls.insert(sender) as u64
-        };
+        let number = self.0.calls.borrow_mut().insert(sender) as u64;
         let outbox = self.0.outboxes.iter().find(|(core, _)| *core == to).map(|(_, outbox)| outbox);
         outbox.expect("nobody calls himself").push(Envelope::Call(number, request));
         receiver

@@ -21,6 +21,7 @@ use storage::batch::{self, BatchHeader};
 use crate::api::error::{self, Code, KafkaCode};
 use crate::api::{Answer, Close, Head};
 use crate::broker::{Broker, ProduceCall};
+use crate::limits;
 use crate::message::{ProduceOrder, ProduceOutcome, ProducePart};
 use crate::metadata::image::Topic;
 use crate::model::{PartitionId, ShardId};
@@ -63,6 +64,10 @@ impl Refusal {
 /// Checks, sorts by shard, appends.
 pub fn start(broker: &Rc<Broker>, head: Head, request: ProduceRequest) -> Result<super::Pending, Close> {
     let received = broker.rt.now();
+    let parts: usize = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    if parts > limits::PRODUCE_PARTS_MAX {
+        return Err(super::malformed(head, format!("{parts} partitions")));
+    }
     let acks = match request.acks {
         0 => Some(Acks::None),
         1 => Some(Acks::Leader),

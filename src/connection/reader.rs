@@ -35,10 +35,7 @@ pub(super) async fn run(broker: Rc<Broker>, connections: Rc<Connections>, connec
     match ended {
         Ended::Quietly => {}
         Ended::Frame(error) => tracing::debug!("connection closed: {error}"),
-        Ended::Request(close) => {
-            broker.metrics.connection_refused_request();
-            tracing::info!("connection closed: {close}");
-        }
+        Ended::Request(close) => super::refused(&broker, &close),
     }
     // What was dispatched before is still answered; then the writer ends, and the connection with it.
     connection.responses.on_read_ended();
@@ -82,7 +79,7 @@ async fn read_one(
     let of_connection = connection.request_bytes.acquire(bytes).await;
     let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
     let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {
-        (true, _) => Some(connections.produce_bytes.acquire(bytes).await),
+        (true, _) => Some(connections.produce_bytes.acquire(bytes.max(limits::PRODUCE_BYTES_MIN)).await),
         (false, false) => Some(connections.control_bytes.acquire(bytes).await),
         // Small requests get through while produces wait for a slow disk (lesson 85).
         (false, true) => None,

@@ -135,6 +135,14 @@ fn the_metrics_move_under_load() {
         assert!(broker.admin_get(path).is_some_and(|answer| answer.starts_with(head)), "{path}");
     }
     pump.finish();
+    // Lesson 2: what requests held is given back.
+    eventually(LIMIT, "no request holds memory", || {
+        let values = scrape(&broker);
+        let held = |(series, value): (&String, &f64)| {
+            series.starts_with("chronik_memory_used_bytes") && series.contains("requests") && *value > 0.0
+        };
+        (!values.iter().any(held)).then_some(())
+    });
 }
 
 fn scrape(broker: &Broker) -> BTreeMap<String, f64> {

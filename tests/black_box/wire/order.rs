@@ -7,7 +7,7 @@ use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
 
 use crate::support::load::create_topic;
-use crate::support::wire::{PRODUCE_VERSION, Wire, batch, frame, produce_request};
+use crate::support::wire::{PRODUCE_VERSION, Wire, batch, encode, frame, produce_request};
 use crate::support::{fresh_name, shared};
 
 const FETCH_VERSION: i16 = 12;
@@ -78,6 +78,24 @@ fn produces_sent_at_once_get_their_offsets_in_order() {
         let partition = &response.responses[0].partition_responses[0];
         assert_eq!((partition.error_code, partition.base_offset), (0, 2 * n));
     }
+}
+
+#[test]
+fn what_was_answered_before_a_malformed_request_is_written() {
+    let (bootstrap, topic) = (shared::bootstrap(), fresh_name("before"));
+    create_topic(&bootstrap, &topic, 1, &[]);
+    // Its lengths are right, but no name is spelled like that; so it is found out only when its turn comes.
+    let mut bad = encode(&long_poll("name", 0), FETCH_VERSION, 99).to_vec();
+    let at = bad.windows(4).position(|window| window == b"name").expect("it is there");
+    bad[at..at + 4].fill(0xff);
+    let one = batch(&[b"a"], Compression::None);
+    let good = |id| frame(&encode(&produce_request(&topic, 0, -1, one.clone()), PRODUCE_VERSION, id));
+    let mut wire = Wire::connect(&bootstrap);
+    wire.send_raw(&[&good(1)[..], &good(2), &good(3), &frame(&bad)].concat()).expect("open");
+    for id in 1..=3 {
+        wire.receive::<ProduceRequest>(PRODUCE_VERSION, id);
+    }
+    assert!(wire.is_closed());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopi
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_protocol::messages::{ApiVersionsRequest, BrokerId, InitProducerIdRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
@@ -119,6 +120,19 @@ fn a_length_that_lies_takes_no_memory() {
     assert_it_serves(&bootstrap);
     let grown = resident().saturating_sub(before);
     assert!(grown < 256 << 20, "{grown} bytes more than before");
+}
+
+#[test]
+fn a_produce_to_more_partitions_than_there_can_be_closes_the_connection() {
+    let bootstrap = shared::bootstrap();
+    let none = PartitionProduceData::default().with_records(None);
+    let topic = TopicProduceData::default().with_partition_data(vec![none; (1 << 20) + 1]);
+    let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
+    let mut wire = Wire::connect(&bootstrap);
+    // It may be refused before it is sent whole.
+    let _ = wire.send_raw(&frame(&encode(&request, 3, 1)));
+    assert!(wire.is_closed());
+    assert_it_serves(&bootstrap);
 }
 
 /// Sends a body on a connection of its own. An answer, a close and silence are all the same here: what counts is who is still alive.

@@ -3,6 +3,7 @@
 //! Why refusals too: their responses carry fields that a good one leaves at the default, and a codec refuses to write a field that
 //! the version does not have.
 
+use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -189,6 +190,11 @@ impl Client {
         let refused = self.ask(&request.clone().with_topics(topic(wrong)));
         let errors: Vec<i16> = refused.responses[0].partitions.iter().map(|partition| partition.error_code).collect();
         assert_eq!(errors, [UNKNOWN_TOPIC_OR_PARTITION, OFFSET_OUT_OF_RANGE]);
+        // No records are empty, never null (lesson 82).
+        let at_end = request.clone().with_max_wait_ms(0).with_topics(topic(vec![from(0, self.end_offset)]));
+        let found = self.ask(&at_end);
+        let partition = &found.responses[0].partitions[0];
+        assert_eq!((partition.error_code, partition.records.as_ref().map(Bytes::len)), (0, Some(0)));
         // Nothing is asked for: nothing is waited for.
         let nothing = self.ask(&request.clone());
         assert_eq!((nothing.error_code, nothing.responses.len()), (0, 0));
