@@ -62,7 +62,7 @@ pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
 /// What a produce takes of these bytes at least: each waits with a place in line, and with a call if another shard has its partition.
 pub const PRODUCE_BYTES_MIN: usize = 4 << 10;
 
-/// Bytes of other requests that one shard's connections may hold together.
+/// Bytes of other requests that one shard's connections may hold together, and that one of them may have.
 pub const CONTROL_BYTES_PER_SHARD_MAX: usize = 16 << 20;
 
 /// How long a stop waits for connections to be answered, ms.

@@ -13,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::api::error::{Code, KafkaCode};
 use crate::broker::Broker;
 use crate::metadata::controller::PartitionIncrease;
-use crate::metadata::request::{Reply, Request};
+use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::BrokerId;
 
 /// Serves the request.
@@ -21,12 +21,15 @@ pub async fn run(broker: &Rc<Broker>, request: CreatePartitionsRequest) -> Creat
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.to_string()).collect();
     let topics = request.topics.into_iter().map(wish).collect();
     let wish = Request::CreatePartitions { topics, validate_only: request.validate_only };
-    let results = match broker.change_metadata(wish).await {
-        Ok(Reply::CreatePartitions(outcomes)) => outcomes
+    let outcomes = broker.change_metadata(wish).await.and_then(|reply| match reply {
+        Reply::CreatePartitions(outcomes) => Ok(outcomes),
+        _ => Err(SubmitError::Unknown),
+    });
+    let results = match outcomes {
+        Ok(outcomes) => outcomes
             .into_iter()
             .map(|(name, outcome)| result(name, outcome.err().map(|error| (error.code(), error.to_string()))))
             .collect(),
-        Ok(_) => Vec::new(),
         Err(error) => names.into_iter().map(|name| result(name, Some((error.code(), error.to_string())))).collect(),
     };
     CreatePartitionsResponse::default().with_results(results)

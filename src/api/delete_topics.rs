@@ -16,7 +16,7 @@ use crate::api::Head;
 use crate::api::error::{Code, KafkaCode};
 use crate::broker::Broker;
 use crate::metadata::controller::{DeleteTopicError, DeletedTopic, TopicRef};
-use crate::metadata::request::{Reply, Request};
+use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::TopicId;
 
 /// Serves the request.
@@ -31,11 +31,13 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: DeleteTopicsRequest) 
         let refused = topics.into_iter().map(|topic| refusal(topic, code, "Topic deletion is disabled.".into()));
         return DeleteTopicsResponse::default().with_responses(refused.collect());
     }
-    let results = match broker.change_metadata(Request::DeleteTopics { topics: topics.clone() }).await {
-        Ok(Reply::DeleteTopics(outcomes)) => {
-            outcomes.into_iter().map(|(topic, outcome)| result(topic, outcome)).collect()
-        }
-        Ok(_) => Vec::new(),
+    let wish = Request::DeleteTopics { topics: topics.clone() };
+    let outcomes = broker.change_metadata(wish).await.and_then(|reply| match reply {
+        Reply::DeleteTopics(outcomes) => Ok(outcomes),
+        _ => Err(SubmitError::Unknown),
+    });
+    let results = match outcomes {
+        Ok(outcomes) => outcomes.into_iter().map(|(topic, outcome)| result(topic, outcome)).collect(),
         Err(error) => topics.into_iter().map(|topic| refusal(topic, error.code(), error.to_string())).collect(),
     };
     DeleteTopicsResponse::default().with_responses(results)

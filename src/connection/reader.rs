@@ -76,6 +76,10 @@ async fn read_one(
         return Err(Ended::Request(Close::NoHeader(bytes)));
     }
     let is_produce = frames.peek(2).await.map_err(Ended::Frame)?.get_i16() == ApiKey::Produce as i16;
+    // Decoded, a request may take a hundred times its bytes; only batches stay as they are.
+    if !is_produce && bytes > limits::CONTROL_BYTES_PER_SHARD_MAX {
+        return Err(Ended::Frame(FrameError::TooLarge { bytes, max: limits::CONTROL_BYTES_PER_SHARD_MAX }));
+    }
     let of_connection = connection.request_bytes.acquire(bytes).await;
     let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
     let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {

@@ -34,6 +34,12 @@ fn frames_of_impossible_sizes_close_the_connection() {
         wire.send_raw(&size.to_be_bytes()).expect("open");
         assert!(wire.is_closed(), "{size}");
     }
+    // Only a produce may be so large: anything else is refused before it is read.
+    if shared::foreign().is_none() {
+        let mut wire = Wire::connect(&bootstrap);
+        wire.send_raw(&[&(17_i32 << 20).to_be_bytes()[..], b"\x00\x13\x00\x07"].concat()).expect("open");
+        assert!(wire.is_closed());
+    }
     for body in [&b""[..], b"\x00", b"\x00\x12\x00", b"\x00\x12\x00\x00\x00\x00\x00"] {
         let mut wire = Wire::connect(&bootstrap);
         wire.send_raw(&frame(body)).expect("open");
