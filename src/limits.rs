@@ -56,6 +56,9 @@ pub const STRAY_KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Bytes of logs that a shard keeps in memory after it read them from disk.
 pub const READ_CACHE_BYTES_PER_SHARD: usize = 64 << 20;
 
+/// Reads ahead of consumers that are under way at once in a shard, of at most 2 MiB each: a quarter of the cache.
+pub const READS_AHEAD_MAX: usize = 8;
+
 /// Bytes of produce requests that one shard's connections may hold together.
 pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
 

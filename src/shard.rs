@@ -21,6 +21,8 @@ pub mod placement;
 pub mod produce;
 pub mod serve;
 mod show;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -79,6 +81,8 @@ pub struct Shard {
     pub(crate) epochs: RefCell<EpochChanges>,
     /// Logs that a maintenance task has in hand.
     pub(crate) maintained: Cell<usize>,
+    /// Reads ahead of consumers that are under way.
+    pub(crate) reading_ahead: Cell<usize>,
     /// Something moved since the last checkpoint.
     pub(crate) moved: Cell<bool>,
     /// Partitions were opened or closed since operators were shown which there are.
@@ -178,6 +182,7 @@ impl Shard {
             epoch_journal: parts.epoch_journal,
             epochs: RefCell::new(parts.epochs),
             maintained: Cell::new(0),
+            reading_ahead: Cell::new(0),
             moved: Cell::new(false),
             partitions_changed: Cell::new(false),
             stopping: Cell::new(false),

@@ -1,9 +1,13 @@
 //! Reading what consumers may see.
 //!
 //! *Invariants*: nothing at or above the high watermark is served; a batch read from disk is checked before it is served.
+//! *Why* read ahead: a consumer that drains a backlog asks for what comes next while the disk has long been free.
 
-use storage::log::{ReadError, ReadPlan};
+use std::rc::Rc;
 
+use storage::log::{ReadAhead, ReadError, ReadPlan};
+
+use crate::limits;
 use crate::message::{FetchError, FetchOrder, FetchOutcome, FetchPart, Fetched};
 use crate::model::LeaderEpoch;
 use crate::shard::{Hosted, Shard};
@@ -16,7 +20,7 @@ enum Planned {
 
 impl Shard {
     /// Reads the order's parts, earlier ones first, within its bytes.
-    pub async fn fetch(&self, order: FetchOrder) -> Vec<FetchOutcome> {
+    pub async fn fetch(self: &Rc<Self>, order: FetchOrder) -> Vec<FetchOutcome> {
         let mut outcomes = Vec::with_capacity(order.parts.len());
         let mut bytes_left = order.bytes_max;
         let mut first = order.first_batch_always;
@@ -31,7 +35,7 @@ impl Shard {
         outcomes
     }
 
-    async fn fetch_part(&self, part: FetchPart, bytes_left: usize, at_least_one: bool) -> FetchOutcome {
+    async fn fetch_part(self: &Rc<Self>, part: FetchPart, bytes_left: usize, at_least_one: bool) -> FetchOutcome {
         let planned = {
             let state = &mut *self.state.borrow_mut();
             plan(state.led(part.partition, part.current_leader_epoch)?, &part, bytes_left, at_least_one)?
@@ -53,10 +57,26 @@ impl Shard {
                     hosted.log.apply_read(&done);
                     hosted.metrics.counters.bytes_out.add(done.records.len() as u64);
                 }
+                if let Some(ahead) = done.ahead {
+                    self.read_ahead(ahead);
+                }
                 let (records, next_offset) = (done.records, done.next_offset);
                 Ok(Fetched { high_watermark, log_start_offset, records, next_offset, diverging: None })
             }
         }
+    }
+
+    /// Reads what the consumer will want next while it is busy with what it got, unless many such reads are under way.
+    fn read_ahead(self: &Rc<Self>, ahead: ReadAhead) {
+        if self.reading_ahead.get() >= limits::READS_AHEAD_MAX {
+            return;
+        }
+        self.reading_ahead.set(self.reading_ahead.get() + 1);
+        let shard = self.clone();
+        self.rt.spawn(async move {
+            ahead.execute().await;
+            shard.reading_ahead.set(shard.reading_ahead.get() - 1);
+        });
     }
 }
 

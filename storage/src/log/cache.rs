@@ -2,9 +2,10 @@
 //!
 //! *Which core*: a shard's; all its logs share one.
 //! *Invariants*: bounded in bytes; a page holds only bytes that will not change (batches that are flushed); two readers of one
-//! page cause one read.
+//! page cause one read; at most about half of it was read ahead and is not used yet.
 //! *Not here*: the tail (tail), which a consumer that drains a backlog therefore can't evict; checking (read_disk).
 //! *Why* first in, first out: a page of a backlog is used by one pass of a consumer, or by several in step, and then never again.
+//! A page that was read ahead is spared once: else many consumers in turn would push out what each other will want next.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -41,14 +42,26 @@ struct State {
     open: VecDeque<Rc<SegmentFile>>,
     bytes_max: usize,
     bytes: usize,
+    /// Of these so many were read ahead and are not used yet.
+    ahead_bytes: usize,
     pages: HashMap<PageId, Entry, foldhash::fast::FixedState>,
     order: VecDeque<PageId>,
 }
 
 enum Entry {
-    Ready(Page),
+    Ready(Page, Use),
     /// Somebody reads it; these wait.
     Loading(Vec<Waker>),
+}
+
+/// Has a page been of use?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Used,
+    /// It was read ahead.
+    NotYet,
+    /// The same, and room was needed since.
+    Spared,
 }
 
 /// A page, as far as it is known not to change.
@@ -68,7 +81,8 @@ impl ReadCache {
     /// A cache of at most so many bytes.
     pub fn new(bytes_max: usize) -> ReadCache {
         let (pages, order) = (HashMap::default(), VecDeque::new());
-        let state = State { indexes: VecDeque::new(), open: VecDeque::new(), bytes_max, bytes: 0, pages, order };
+        let (indexes, open) = (VecDeque::new(), VecDeque::new());
+        let state = State { indexes, open, bytes_max, bytes: 0, ahead_bytes: 0, pages, order };
         ReadCache { state: Rc::new(RefCell::new(state)) }
     }
     /// What it holds now, in bytes.
@@ -78,16 +92,27 @@ impl ReadCache {
 
     /// The page at `index` of a file whose bytes below `stable_end` will not change.
     pub(super) async fn page(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64) -> Result<Page, DiskError> {
+        self.load(file, index, stable_end, Use::Used).await
+    }
+    /// Reads a page that somebody will want soon.
+    pub(super) async fn read_ahead(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64) {
+        // What fails is read again, and reported, by whoever wants it.
+        let _read_or_not = self.load(file, index, stable_end, Use::NotYet).await;
+    }
+    /// Is there a page, or soon?
+    pub(super) fn holds(&self, file: &SegmentFile, index: u64) -> bool {
+        self.state.borrow().pages.contains_key(&(file.key.get(), index))
+    }
+    /// May more be read ahead?
+    pub(super) fn has_room_ahead(&self) -> bool {
+        let state = self.state.borrow();
+        2 * state.ahead_bytes < state.bytes_max
+    }
+
+    async fn load(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64, used: Use) -> Result<Page, DiskError> {
         let (id, start) = ((file.key.get(), index), index * PAGE_BYTES);
         let wanted = (stable_end - start).min(PAGE_BYTES) as usize;
-        let ready = poll_fn(|context| match self.state.borrow_mut().pages.get_mut(&id) {
-            Some(Entry::Loading(waiting)) => {
-                waiting.push(context.waker().clone());
-                Poll::Pending
-            }
-            Some(Entry::Ready(page)) if page.stable_bytes >= wanted => Poll::Ready(Some(page.clone())),
-            Some(Entry::Ready(_)) | None => Poll::Ready(None),
-        });
+        let ready = poll_fn(|context| self.state.borrow_mut().find(id, wanted, used, context.waker()));
         if let Some(page) = ready.await {
             return Ok(page);
         }
@@ -96,7 +121,7 @@ impl ReadCache {
         self.state.borrow_mut().note_open(file);
         let read = handle.read_at(start, wanted.next_multiple_of(BLOCK_BYTES)).await?;
         let page = Page { stable_bytes: wanted.min(read.len()), buffer: Rc::new(read) };
-        loading.done(page.clone());
+        loading.done(page.clone(), used);
         Ok(page)
     }
     /// The index of a sealed segment of so many bytes, from its files; `None` if they are missing or make no sense.
@@ -148,9 +173,30 @@ impl State {
             oldest.close();
         }
     }
+    /// The page, if it is there with so many bytes; `waker` waits for one that is being read.
+    fn find(&mut self, id: PageId, wanted: usize, used: Use, waker: &Waker) -> Poll<Option<Page>> {
+        match self.pages.get_mut(&id) {
+            Some(Entry::Loading(waiting)) => {
+                waiting.push(waker.clone());
+                Poll::Pending
+            }
+            Some(Entry::Ready(page, before)) if page.stable_bytes >= wanted => {
+                if used == Use::Used && std::mem::replace(before, used) != Use::Used {
+                    self.ahead_bytes -= page.buffer.len();
+                }
+                Poll::Ready(Some(page.clone()))
+            }
+            Some(Entry::Ready(..)) | None => Poll::Ready(None),
+        }
+    }
     fn remove(&mut self, id: PageId) {
         match self.pages.remove(&id) {
-            Some(Entry::Ready(page)) => self.bytes -= page.buffer.len(),
+            Some(Entry::Ready(page, used)) => {
+                self.bytes -= page.buffer.len();
+                if used != Use::Used {
+                    self.ahead_bytes -= page.buffer.len();
+                }
+            }
             Some(loading @ Entry::Loading(_)) => {
                 self.pages.insert(id, loading);
             }
@@ -161,7 +207,13 @@ impl State {
         while self.bytes > self.bytes_max
             && let Some(id) = self.order.pop_front()
         {
-            self.remove(id);
+            match self.pages.get_mut(&id) {
+                Some(Entry::Ready(_, used @ Use::NotYet)) => {
+                    *used = Use::Spared;
+                    self.order.push_back(id);
+                }
+                Some(_) | None => self.remove(id),
+            }
         }
     }
 }
@@ -179,10 +231,13 @@ impl Loading<'_> {
         state.pages.insert(id, Entry::Loading(Vec::new()));
         Loading { cache, id }
     }
-    fn done(self, page: Page) {
+    fn done(self, page: Page, used: Use) {
         let state = &mut *self.cache.state.borrow_mut();
         state.bytes += page.buffer.len();
-        let before = state.pages.insert(self.id, Entry::Ready(page));
+        if used != Use::Used {
+            state.ahead_bytes += page.buffer.len();
+        }
+        let before = state.pages.insert(self.id, Entry::Ready(page, used));
         if !state.order.contains(&self.id) {
             state.order.push_back(self.id);
         }
@@ -202,5 +257,74 @@ impl Drop for Loading<'_> {
         {
             waiting.into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, SimDisk, SimDiskOptions, sim_block_on};
+    use crate::log::file::Place;
+    use futures_util::FutureExt;
+    use std::path::Path;
+
+    const PAGES: u64 = 32;
+
+    /// A cache of eight pages, and two files of more.
+    fn rig() -> (SimDisk, ReadCache, [Rc<SegmentFile>; 2]) {
+        let sim = SimDisk::new(1, SimDiskOptions::default());
+        let (disk, dir) = (Disk::Sim(sim.clone()), Rc::from(Path::new("/log")));
+        let file = |number: i64| {
+            let file = SegmentFile::new(&disk, &dir, number as u64, number, Place::Named);
+            sim.set_file_bytes(&file.path(), &vec![number as u8; (PAGES * PAGE_BYTES) as usize]);
+            file
+        };
+        (sim.clone(), ReadCache::new(8 * PAGE_BYTES as usize), [file(1), file(2)])
+    }
+    /// Is the page there? Then it is used now.
+    fn is_there(cache: &ReadCache, file: &Rc<SegmentFile>, index: u64) -> bool {
+        cache.page(file, index, PAGES * PAGE_BYTES).now_or_never().is_some()
+    }
+
+    #[test]
+    fn what_was_read_ahead_outlives_as_many_pages_as_the_cache_holds_and_no_more() {
+        let (sim, cache, [slow, fast]) = rig();
+        let end = PAGES * PAGE_BYTES;
+        for index in 0..4 {
+            assert!(cache.has_room_ahead());
+            sim_block_on(&sim, cache.read_ahead(&slow, index, end));
+        }
+        assert!(!cache.has_room_ahead(), "half of it is not used yet");
+        for index in 0..9 {
+            sim_block_on(&sim, cache.page(&fast, index, end)).expect("read");
+            assert!(cache.bytes() <= 8 * PAGE_BYTES as usize);
+        }
+        assert!(is_there(&cache, &slow, 0), "spared once");
+        assert!(cache.has_room_ahead());
+        for index in 9..26 {
+            sim_block_on(&sim, cache.page(&fast, index, end)).expect("read");
+        }
+        assert!((1..4).all(|index| !is_there(&cache, &slow, index)), "its reader never came");
+        assert!(cache.state.borrow().ahead_bytes == 0);
+    }
+
+    #[test]
+    fn readers_in_turn_find_what_was_read_ahead_for_each() {
+        let (sim, cache, files) = rig();
+        let end = PAGES * PAGE_BYTES;
+        let mut waits = 0;
+        // Two pages at a time for each reader, two ahead of it: together as much as the cache holds.
+        for round in 0..PAGES / 2 - 1 {
+            for file in &files {
+                for index in 2 * round..2 * round + 2 {
+                    waits += u32::from(!is_there(&cache, file, index));
+                    sim_block_on(&sim, cache.page(file, index, end)).expect("read");
+                }
+                for index in 2 * round + 2..2 * round + 4 {
+                    sim_block_on(&sim, cache.read_ahead(file, index, end));
+                }
+            }
+        }
+        assert_eq!(waits, 4, "only the first two pages of each");
     }
 }

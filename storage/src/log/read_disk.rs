@@ -64,16 +64,20 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// As much again as was just read, from `position` on.
-    fn after(read: &DiskRead, position: u64, bytes: usize) -> Option<ReadAhead> {
-        let end = (position + (bytes as u64).min(READ_AHEAD_BYTES_MAX)).min(read.end_position);
-        let pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
+    /// As much again as the reader wanted this time, from `position` on, as far as it is not there and the cache has room for it.
+    fn after(read: &DiskRead, position: u64) -> Option<ReadAhead> {
+        let end = (position + (read.bytes_max as u64).min(READ_AHEAD_BYTES_MAX)).min(read.end_position);
+        let mut pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
+        while !pages.is_empty() && read.cache.holds(&read.file, pages.start) {
+            pages.start += 1;
+        }
         let (cache, file) = (read.cache.clone(), Rc::clone(&read.file));
-        (position < end).then_some(ReadAhead { cache, file, pages, end_position: read.end_position })
+        let is_worth_it = !pages.is_empty() && cache.has_room_ahead();
+        is_worth_it.then_some(ReadAhead { cache, file, pages, end_position: read.end_position })
     }
-    /// Reads into the cache. What fails is read again, and reported, by whoever wants it.
+    /// Reads into the cache.
     pub async fn execute(self) {
-        let pages = self.pages.clone().map(|index| self.cache.page(&self.file, index, self.end_position));
+        let pages = self.pages.clone().map(|index| self.cache.read_ahead(&self.file, index, self.end_position));
         join_all(pages).await;
     }
 }
@@ -129,7 +133,7 @@ impl DiskRead {
         let cursor = (!records.is_empty()).then_some(Cursor { key: self.file.key.get(), offset: expected, position });
         let wants_index = self.wants_index.get().then_some(self.file.key.get());
         let is_sequential = matches!(self.start, Start::At { .. }) && cursor.is_some();
-        let ahead = if is_sequential { ReadAhead::after(&self, position, records.len()) } else { None };
+        let ahead = if is_sequential { ReadAhead::after(&self, position) } else { None };
         Ok(ReadDone { records: records.into(), next_offset, cursor, wants_index, ahead })
     }
 

@@ -1,0 +1,4 @@
+//! A shard on a simulated disk.
+
+mod reading;
+mod rig;
