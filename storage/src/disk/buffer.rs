@@ -52,6 +52,14 @@ impl IoBuffer {
             }
         }
     }
+    /// What was allocated for it: trimming hides memory, and does not free it.
+    #[cfg(test)]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        match &self.memory {
+            Memory::Owned(_, capacity) => *capacity,
+            Memory::Read(result) => result.len(),
+        }
+    }
     /// What a read brought.
     pub(super) fn from_read(result: ReadResult) -> IoBuffer {
         IoBuffer { memory: Memory::Read(result) }

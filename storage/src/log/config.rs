@@ -21,7 +21,7 @@ pub struct LogConfig {
     pub max_batch_bytes: usize,
     /// How long an idle producer is remembered (`producer.id.expiration.ms`).
     pub producer_expiration_ms: i64,
-    /// How much of the tail may stay in memory after it was flushed.
+    /// How much of the tail may stay in memory after it was flushed, at most: see [`super::Log::shrink_tail`].
     pub tail_cache_bytes: usize,
     /// Faults to find; all off but in the simulator's own tests.
     pub bugs: Bugs,

@@ -108,10 +108,10 @@ impl Log {
         if !self.can_flush() {
             return None;
         }
-        let chunk = self.tail.next_to_flush(self.flushed_end_offset).expect("what is not flushed is in memory");
-        let (buffer, position) = (chunk.seal(), chunk.start);
+        let next = self.tail.next_to_flush(self.flushed_end_offset);
+        let (chunk, buffer) = next.expect("what is not flushed is in memory");
+        let (file, position, end_offset) = (Rc::clone(&chunk.file), chunk.start, chunk.end_offset);
         let (end_position, used_end) = (position + buffer.len() as u64, chunk.end_position());
-        let file = Rc::clone(&chunk.file);
         let needs_own_flush = end_position > file.ready_end.get() || file.dir_dirty.get();
         if needs_own_flush {
             file.claim(end_position);
@@ -120,7 +120,6 @@ impl Log {
         self.flush_in_flight = true;
         self.last_used_ms = now_ms;
         let acknowledge_early = self.config.bugs.acknowledge_early;
-        let end_offset = chunk.end_offset;
         Some(FlushPlan { file, buffer, position, end_offset, used_end, needs_own_flush, acknowledge_early })
     }
 

@@ -1,13 +1,14 @@
-//! Rest: what an idle log lets go, so that thousands of them cost next to nothing.
+//! What a log lets go of its memory: an idle one nearly all, so that thousands cost next to nothing; a busy one what is too much.
 //!
 //! *Which core*: the log's.
 //! *Invariants*: everything that is let go comes back by itself with the next use; an idle log holds the partial last block of its
 //! tail and little else, and no open file.
-//! *Not here*: when a log is looked at (the shard).
+//! *Not here*: when a log is looked at, and how much memory all logs together may take (the shard).
 
 use super::Log;
 use super::prewrite::Ahead;
 use super::settle::IDLE_MS;
+use crate::disk::BLOCK_BYTES;
 
 /// Index entries that an idle log keeps in memory.
 const INDEX_ENTRIES_IDLE_MAX: usize = 256;
@@ -28,6 +29,17 @@ impl Log {
                 index.shrink(INDEX_ENTRIES_IDLE_MAX);
             }
         }
+    }
+    /// Lets go of the oldest part of the tail that is flushed, beyond `bytes_max`; of all of it but the last block if it must.
+    pub fn shrink_tail(&mut self, bytes_max: usize) {
+        self.tail.evict(self.flushed_end_offset, bytes_max);
+        if self.tail.bytes() > bytes_max && self.flushed_end_offset == self.log_end_offset {
+            self.tail.shrink();
+        }
+    }
+    /// Memory that the tail takes beyond the one block that it may always need, in bytes.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail.bytes().saturating_sub(BLOCK_BYTES)
     }
     /// Files that it holds open; those of sealed segments may be the read cache's.
     pub fn open_files(&self) -> usize {

@@ -71,12 +71,9 @@ impl Chunk {
         self.start + self.used as u64
     }
     /// The memory to be written, whole blocks: from now on it never changes.
-    pub(super) fn seal(&mut self) -> Rc<IoBuffer> {
+    fn seal(&mut self) -> Rc<IoBuffer> {
         let sealed = match std::mem::replace(&mut self.memory, Memory::Moving) {
-            Memory::Open(mut buffer) => {
-                buffer.trim(self.used.next_multiple_of(BLOCK_BYTES));
-                Rc::new(buffer)
-            }
+            Memory::Open(buffer) => Rc::new(fitted(buffer, self.used.next_multiple_of(BLOCK_BYTES))),
             Memory::Sealed(buffer) => buffer,
             Memory::Moving => unreachable!("nothing else moves it"),
         };
@@ -193,7 +190,6 @@ impl Tail {
         if partial > 0 {
             let last = self.chunks.back_mut().expect("the partial last block is in memory");
             assert_eq!(last.end_position(), end_position, "the tail ends elsewhere than its segment");
-            last.seal();
             let shift = (start - last.start) as usize;
             buffer[..partial].copy_from_slice(&last.memory.bytes()[shift..last.used]);
             if last.first >= shift {
@@ -202,23 +198,31 @@ impl Tail {
                 let taken = self.chunks.pop_back().expect("it is there");
                 self.bytes -= taken.capacity();
             }
-        } else if let Some(last) = self.chunks.back_mut() {
-            last.seal();
+        }
+        if let Some(last) = self.chunks.len().checked_sub(1) {
+            self.seal(last);
         }
         self.bytes += buffer.len();
         let (memory, file) = (Memory::Open(buffer), Rc::clone(file));
         self.chunks.push_back(Chunk { file, start, memory, first, used: partial, base_offset, end_offset, marks });
     }
 
-    /// The oldest chunk with something beyond `flushed_end_offset`, sealed.
-    pub(super) fn next_to_flush(&mut self, flushed_end_offset: i64) -> Option<&mut Chunk> {
+    /// The oldest chunk with something beyond `flushed_end_offset`, and its memory: from now on it never changes.
+    pub(super) fn next_to_flush(&mut self, flushed_end_offset: i64) -> Option<(&Chunk, Rc<IoBuffer>)> {
         let index = self.chunks.partition_point(|chunk| chunk.end_offset <= flushed_end_offset);
-        let chunk = self.chunks.get_mut(index)?;
-        let capacity = chunk.capacity();
-        chunk.seal();
-        self.bytes -= capacity - chunk.capacity();
-        self.hint_bytes = chunk.capacity().min(FLUSH_BYTES_MAX);
-        Some(chunk)
+        if index == self.chunks.len() {
+            return None;
+        }
+        let memory = self.seal(index);
+        self.hint_bytes = memory.len().min(FLUSH_BYTES_MAX);
+        Some((&self.chunks[index], memory))
+    }
+    fn seal(&mut self, index: usize) -> Rc<IoBuffer> {
+        let chunk = &mut self.chunks[index];
+        self.bytes -= chunk.capacity();
+        let memory = chunk.seal();
+        self.bytes += chunk.capacity();
+        memory
     }
 
     /// Lets go of the oldest flushed chunks beyond `bytes_max`; never of the last, whose partial block the next one needs.
@@ -254,6 +258,11 @@ impl Tail {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::capacity).sum()
+    }
 
     /// Whole batches from the one that holds `offset` (which is in memory) on, below `limit_end`, at most `bytes_max` of them,
     /// but the first one whatever its size if `at_least_one`.
@@ -285,6 +294,17 @@ impl Tail {
     }
 }
 
+/// The first `bytes` of a buffer. What trimming hides stays allocated, so memory that would be mostly hidden is copied instead.
+fn fitted(mut buffer: IoBuffer, bytes: usize) -> IoBuffer {
+    if 2 * bytes >= buffer.len() {
+        buffer.trim(bytes);
+        return buffer;
+    }
+    let mut copy = IoBuffer::zeroed(bytes);
+    copy.copy_from_slice(&buffer[..bytes]);
+    copy
+}
+
 /// Room for `needed` bytes, or `wanted` if that is more and still one flush.
 fn capacity_for(needed: usize, wanted: usize) -> usize {
     needed.max(wanted.min(FLUSH_BYTES_MAX)).next_multiple_of(BLOCK_BYTES)
@@ -307,4 +327,74 @@ fn last_offset(batch: &[u8]) -> i64 {
 
 fn batch_bytes(batch: &[u8]) -> usize {
     i32::from_be_bytes(field(batch, 8)) as usize + LENGTH_PREFIX_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, SimDisk, SimDiskOptions};
+    use crate::log::file::Place;
+    use crate::log::tests::rig::batch;
+    use std::path::Path;
+
+    /// A tail, its segment, and where it ends.
+    struct Rig {
+        tail: Tail,
+        file: Rc<SegmentFile>,
+        end_position: u64,
+        end_offset: i64,
+    }
+
+    impl Rig {
+        fn new() -> Rig {
+            let disk = Disk::Sim(SimDisk::new(1, SimDiskOptions::default()));
+            let file = SegmentFile::new(&disk, &Rc::from(Path::new("/log")), 1, 0, Place::Missing);
+            Rig { tail: Tail::new(None), file, end_position: 0, end_offset: 0 }
+        }
+        fn push(&mut self, bytes: usize) {
+            let mut bytes = batch(1, bytes, 5, 7);
+            let header = BatchHeader::parse(&bytes).expect("valid");
+            let header = BatchHeader { base_offset: self.end_offset, ..header };
+            crate::batch::assign(&mut bytes, self.end_offset, header.leader_epoch);
+            self.tail.push(&self.file, self.end_position, &header, &bytes);
+            (self.end_position, self.end_offset) = (self.end_position + bytes.len() as u64, self.end_offset + 1);
+            assert_eq!(self.tail.bytes(), self.tail.counted_bytes());
+        }
+        /// Writes everything; returns the sizes of the writes.
+        fn flush(&mut self) -> Vec<usize> {
+            let (mut flushed, mut writes) = (self.tail.start_offset(0), Vec::new());
+            while let Some((chunk, memory)) = self.tail.next_to_flush(flushed) {
+                writes.push(memory.len());
+                flushed = chunk.end_offset;
+            }
+            assert_eq!(self.tail.bytes(), self.tail.counted_bytes());
+            writes
+        }
+    }
+
+    #[test]
+    fn what_gathers_beyond_one_write_is_counted_for_what_it_takes() {
+        let mut rig = Rig::new();
+        for _ in 0..5 {
+            for _ in 0..50 {
+                rig.push(100_001);
+            }
+            rig.flush();
+        }
+        rig.tail.evict(rig.end_offset, 4 << 20);
+        assert!(rig.tail.bytes() > 2 << 20, "what may stay does: {}", rig.tail.bytes());
+    }
+
+    #[test]
+    fn a_small_write_after_a_large_one_keeps_no_large_memory() {
+        let mut rig = Rig::new();
+        for _ in 0..20 {
+            rig.push(100_000);
+        }
+        rig.flush();
+        rig.push(300);
+        let (_, memory) = rig.tail.next_to_flush(rig.end_offset - 1).expect("it is not flushed");
+        assert_eq!(memory.len(), BLOCK_BYTES);
+        assert!(memory.allocated_bytes() <= 2 * BLOCK_BYTES);
+    }
 }

@@ -4,4 +4,4 @@ mod basics;
 mod faults;
 mod life;
 mod model;
-mod rig;
+pub(super) mod rig;

@@ -242,18 +242,23 @@ fn recovery_reads_no_more_than_what_came_after_the_last_settling() {
 
 #[test]
 fn two_readers_of_one_page_share_its_read_and_what_is_ahead_is_there() {
-    let mut rig = long_rig(LogConfig { segment_bytes: 1 << 20, ..config() });
+    let mut rig = Rig::new(21, LogConfig { segment_bytes: 4 << 20, ..config() });
+    for number in 0..40 {
+        rig.append(&batch(1, 50_000, 5, number)).expect("appended");
+        rig.flush_all();
+    }
     rig.kill(1);
-    let (first, second) = (rig.log().read_plan(0, 100, 5000, true), rig.log().read_plan(2, 100, 5000, true));
+    let (first, second) = (rig.log().read_plan(0, 40, 500_000, true), rig.log().read_plan(2, 40, 500_000, true));
     let both = futures_util::future::join(first.expect("planned").execute(), second.expect("planned").execute());
     let (first, second) = sim_block_on(&rig.sim, both);
-    assert_eq!((first.expect("read").next_offset, second.as_ref().expect("read").next_offset), (5, 7));
+    assert_eq!((first.expect("read").next_offset, second.as_ref().expect("read").next_offset), (10, 12));
     let done = second.expect("read");
+    assert!(done.ahead.is_none(), "one read is no sequence");
     rig.log().apply_read(&done);
-    let next = rig.log().read_plan(7, 100, 5000, true).expect("planned");
+    let next = rig.log().read_plan(12, 40, 500_000, true).expect("planned");
     let done = sim_block_on(&rig.sim, next.execute()).expect("read");
     let ahead = done.ahead.expect("it goes through the log");
     sim_block_on(&rig.sim, ahead.execute());
     rig.sim.fail(crate::disk::Fault::every(crate::disk::FaultOn::Read, "topic-0"));
-    rig.check_read(12, 3000);
+    rig.check_read(22, 500_000);
 }

@@ -197,6 +197,7 @@ impl Rig {
         let expected: Vec<u8> = self.visible().flat_map(|stored| stored.bytes.iter().copied()).collect();
         let read = self.read_all(offsets.log_start_offset, 1 << 20).expect("the log can be read");
         assert!(read == expected, "{} bytes read, {} appended", read.len(), expected.len());
+        assert_eq!(self.log().tail.bytes(), self.log().tail.counted_bytes(), "the tail knows what it takes");
         self.check_producers();
     }
     pub(crate) fn visible(&mut self) -> impl Iterator<Item = &Stored> {
