@@ -59,6 +59,9 @@ pub const READ_CACHE_BYTES_PER_SHARD: usize = 64 << 20;
 /// Reads ahead of consumers that are under way at once in a shard, of at most 2 MiB each: a quarter of the cache.
 pub const READS_AHEAD_MAX: usize = 8;
 
+/// Bytes of the newest records that a shard's logs keep in memory together after they were flushed; one alone at most 4 MiB.
+pub const TAIL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
+
 /// Bytes of produce requests that one shard's connections may hold together.
 pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
 

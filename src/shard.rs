@@ -21,6 +21,7 @@ pub mod placement;
 pub mod produce;
 pub mod serve;
 mod show;
+mod tails;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -102,6 +103,8 @@ pub(crate) struct State {
     pub(crate) topic_configs: Map<TopicId, Rc<TopicConfig>>,
     /// Partitions that could not be opened: corrupt, or the disk failed.
     pub(crate) broken: BTreeSet<PartitionId>,
+    /// What the logs' tails take.
+    pub(crate) tails: tails::Tails,
     /// Logs whose disk is full.
     pub(crate) without_space: Vec<PartitionId>,
     /// Reused, so that a produce allocates nothing here.
@@ -115,6 +118,8 @@ pub(crate) struct Hosted {
     pub(crate) metrics: Arc<PartitionMetrics>,
     /// Is it in [`State::dirty`]?
     pub(crate) is_dirty: bool,
+    /// What its tail took when it was last counted.
+    pub(crate) tail_bytes: usize,
     /// Does a maintenance task have it in hand?
     pub(crate) in_maintenance: bool,
 }
@@ -160,6 +165,7 @@ impl Shard {
             watches: Slab::new(),
             topic_configs: Map::default(),
             broken: BTreeSet::new(),
+            tails: tails::Tails::default(),
             without_space: Vec::new(),
             effects: Effects::new(),
         };

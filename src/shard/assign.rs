@@ -119,7 +119,7 @@ impl Shard {
         let isr = Isr::new(self.me, &partition.replicas, &partition.isr, config.min_insync_replicas);
         let leader = Leader::new(partition.leader_epoch, ladder, isr);
         let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
-        Ok(Hosted { leader, log, metrics, is_dirty: false, in_maintenance: false })
+        Ok(Hosted { leader, log, metrics, is_dirty: false, tail_bytes: 0, in_maintenance: false })
     }
 
     async fn close_topic(&self, topic: &Topic) {
@@ -140,6 +140,7 @@ impl Shard {
             self.epoch_journal.forget(id);
             let mut effects = std::mem::take(&mut state.effects);
             if let Some(mut hosted) = state.partitions.remove(&id) {
+                state.tails.forget(&hosted);
                 hosted.leader.on_resigned(AckError::NotLeader, &mut effects);
                 self.on_partitions_changed(state);
             }

@@ -82,8 +82,10 @@ impl Shard {
                 state.dirty.push(*partition);
             }
             hosted.show();
+            state.tails.count(hosted);
             self.maintain_if_due(*partition, hosted);
         }
+        state.tails.keep_within_budget(&mut state.partitions);
         self.run_effects(state, &mut effects);
         state.effects = effects;
     }

@@ -101,6 +101,7 @@ impl Shard {
                     if let Some(hosted) = state.partitions.get_mut(id) {
                         let high_watermark = hosted.leader.ladder().high_watermark().0;
                         hosted.log.look_over(self.rt.wall_ms(), high_watermark);
+                        state.tails.count(hosted);
                         self.maintain_if_due(*id, hosted);
                     }
                 }

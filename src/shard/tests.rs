@@ -1,4 +1,5 @@
 //! A shard on a simulated disk.
 
+mod memory;
 mod reading;
 mod rig;

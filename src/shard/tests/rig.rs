@@ -100,6 +100,10 @@ impl Rig {
         let outcomes = self.run(receiver).expect("it is answered");
         assert!(outcomes[0].is_ok(), "{outcomes:?}");
     }
+    /// Memory that each log takes.
+    pub(super) fn memory_bytes(&self) -> Vec<usize> {
+        self.shard.state.borrow().partitions.values().map(|hosted| hosted.log.memory_bytes()).collect()
+    }
     /// Reads a partition as a consumer does.
     pub(super) fn fetch(&self, partition: i32, offset: i64, bytes_max: usize) -> Fetched {
         let part = FetchPart {
