@@ -10,7 +10,6 @@
 //!            .lock                           held while the process runs
 //!            partitions/<topic>-<partition>/ partition.metadata, segments, indexes
 //!            partitions/<...>.<unique>-stray | -delete          set aside
-//!            recycled/<number>               segment files to be used again
 //!            epochs/, checkpoints/           see epoch_journal, checkpoints
 //! ```
 
@@ -18,7 +17,6 @@ pub(crate) mod generations;
 pub mod identity;
 pub mod kafka_id;
 pub mod partitions;
-pub mod recycled;
 
 use crate::disk::{DirLock, Disk, DiskError, DiskErrorReason};
 use identity::{Identity, Mismatch};

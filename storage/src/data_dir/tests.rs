@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use super::partitions::SetAside;
-use super::recycled::{RecycledBounds, RecycledFiles};
 use super::*;
 use crate::disk::{OpenMode, SimDisk, SimDiskOptions, sim_block_on};
 use crate::ids::{PartitionId, TopicId};
@@ -206,33 +205,4 @@ fn leftovers_of_replacements_go_at_the_next_start() {
         open(&disk).await.unwrap();
         assert!(!disk.exists(&Path::new(DIR).join("meta.properties.tmp")).await.unwrap());
     });
-}
-
-#[test]
-fn recycled_files_are_bounded_shared_out_and_survive_with_their_stale_bytes() {
-    let (sim, disk) = new_disk(1);
-    let bounds = RecycledBounds { count_max: 2, bytes_max: 10_000 };
-    let segment = |n: u64| Path::new(DIR).join(format!("partitions/t-0/{n}.log"));
-    (0..4).for_each(|n| sim.set_file_bytes(&segment(n), &[n as u8 + 1; 4096]));
-    sim.set_file_bytes(&Path::new(DIR).join("meta.properties"), identity().to_properties().as_bytes());
-    sim_block_on(&sim, async {
-        let dir = open(&disk).await.unwrap();
-        let mut files = RecycledFiles::open(&dir, 1, 3, bounds).await.unwrap();
-        for n in 0..4 {
-            files.put(&segment(n), 4096).await.unwrap();
-            assert!(!disk.exists(&segment(n)).await.unwrap());
-        }
-        assert_eq!(files.count(), 2);
-    });
-    sim.crash(1);
-    sim_block_on(&sim, async {
-        let dir = open(&disk).await.unwrap();
-        let names: Vec<_> = disk.list(&dir.path().join("recycled")).await.unwrap();
-        assert_eq!(names.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["1", "4"]);
-        let mut even = RecycledFiles::open(&dir, 0, 2, bounds).await.unwrap();
-        assert_eq!(even.take(&segment(9)).await.unwrap(), Some(4096));
-        assert_eq!(even.take(&segment(8)).await.unwrap(), None);
-    });
-    sim.crash(2);
-    assert_eq!(sim.file_bytes(&segment(9)).unwrap(), vec![2; 4096]);
 }

@@ -6,6 +6,10 @@
 //! *Not here*: when to do it (maintenance).
 //! *Why* steps that follow the rate: an idle partition should hold next to no space, a busy one should never reach the end of
 //! its zeros, and each step costs a commit of the file system's journal.
+//! *Why* no files are kept to be used again, though zeros over written blocks need no commit: one would have to be zeroed to its
+//! end before its first batch, for nothing stale may follow the tail, and recovery would read all of that. Measured on ext4, quiet:
+//! a step of 64 KiB takes 0.6 ms in a new file and 0.2 ms in an old one, of 32 MiB 19 and 18 ms; flushes beside 170 of the former a
+//! second have the same p50 of 0.15 ms, and a log seldom takes two steps a second.
 
 use std::rc::Rc;
 
