@@ -44,7 +44,7 @@ use storage::turn::Barrier;
 use crate::config::Config;
 use crate::config::topic::TopicConfig;
 use crate::limits;
-use crate::local::Notify;
+use crate::local::{Gate, Notify};
 use crate::message::{FetchError, Reply, SharedImage};
 use crate::metrics::{PartitionMetrics, ShardMetrics};
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
@@ -120,6 +120,8 @@ pub(crate) struct Hosted {
     pub(crate) is_dirty: bool,
     /// What its tail took when it was last counted.
     pub(crate) tail_bytes: usize,
+    /// Who works on its files: it is not gone before they are done, or they would meet another topic's in its place.
+    pub(crate) at_work: Gate,
     /// Does a maintenance task have it in hand?
     pub(crate) in_maintenance: bool,
 }

@@ -14,6 +14,7 @@ use storage::log::{KnownPoints, Log, LogConfig};
 
 use crate::config::topic::TopicConfig;
 use crate::limits;
+use crate::local::Gate;
 use crate::metadata::image::{Image, Partition, Topic};
 use crate::metadata::publish::Publication;
 use crate::metrics::PartitionMetrics;
@@ -119,7 +120,8 @@ impl Shard {
         let isr = Isr::new(self.me, &partition.replicas, &partition.isr, config.min_insync_replicas);
         let leader = Leader::new(partition.leader_epoch, ladder, isr);
         let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
-        Ok(Hosted { leader, log, metrics, is_dirty: false, tail_bytes: 0, in_maintenance: false })
+        let at_work = Gate::default();
+        Ok(Hosted { leader, log, metrics, is_dirty: false, tail_bytes: 0, at_work, in_maintenance: false })
     }
 
     async fn close_topic(&self, topic: &Topic) {
@@ -133,19 +135,24 @@ impl Shard {
     }
 
     async fn close_deleted(&self, topic: &Topic, id: PartitionId) {
-        {
+        let at_work = {
             let state = &mut *self.state.borrow_mut();
             state.broken.remove(&id);
             self.checkpoints.forget(id);
             self.epoch_journal.forget(id);
             let mut effects = std::mem::take(&mut state.effects);
-            if let Some(mut hosted) = state.partitions.remove(&id) {
+            let removed = state.partitions.remove(&id).map(|mut hosted| {
                 state.tails.forget(&hosted);
                 hosted.leader.on_resigned(AckError::NotLeader, &mut effects);
                 self.on_partitions_changed(state);
-            }
+                hosted.at_work
+            });
             self.run_effects(state, &mut effects);
             state.effects = effects;
+            removed
+        };
+        if let Some(at_work) = at_work {
+            at_work.emptied().await;
         }
         let path = self.data_dir.partition_path(&topic.name, id.partition);
         let (now, random) = (self.rt.wall_ms(), self.rt.random_u64());

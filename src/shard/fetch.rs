@@ -8,13 +8,14 @@ use std::rc::Rc;
 use storage::log::{ReadAhead, ReadError, ReadPlan};
 
 use crate::limits;
+use crate::local::Pass;
 use crate::message::{FetchError, FetchOrder, FetchOutcome, FetchPart, Fetched};
 use crate::model::LeaderEpoch;
 use crate::shard::{Hosted, Shard};
 
 /// A read that was planned, or answered without one.
 enum Planned {
-    Read { plan: ReadPlan, high_watermark: i64, log_start_offset: i64 },
+    Read { plan: ReadPlan, at_work: Pass, high_watermark: i64, log_start_offset: i64 },
     Diverging { high_watermark: i64, log_start_offset: i64, epoch: LeaderEpoch, end_offset: i64 },
 }
 
@@ -48,8 +49,10 @@ impl Shard {
                 next_offset: part.offset,
                 diverging: Some((epoch, end_offset)),
             }),
-            Planned::Read { plan, high_watermark, log_start_offset } => {
-                let done = plan.execute().await.map_err(|error| {
+            Planned::Read { plan, at_work, high_watermark, log_start_offset } => {
+                let done = plan.execute().await;
+                drop(at_work);
+                let done = done.map_err(|error| {
                     tracing::error!("read of {:?} at {}: {error}", part.partition, part.offset);
                     read_error(error, log_start_offset, high_watermark)
                 })?;
@@ -97,7 +100,7 @@ fn plan(hosted: &mut Hosted, part: &FetchPart, bytes_left: usize, at_least_one: 
     let bytes_max = part.bytes_max.min(bytes_left);
     let plan = hosted.log.read_plan(part.offset, high_watermark, bytes_max, at_least_one);
     let plan = plan.map_err(|error| read_error(error, log_start_offset, high_watermark))?;
-    Ok(Planned::Read { plan, high_watermark, log_start_offset })
+    Ok(Planned::Read { plan, at_work: hosted.at_work.enter(), high_watermark, log_start_offset })
 }
 
 pub(super) fn read_error(error: ReadError, log_start_offset: i64, high_watermark: i64) -> FetchError {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use storage::log::FlushPlan;
 use storage::turn::{self, TurnOutcome};
 
+use crate::local::Pass;
 use crate::model::PartitionId;
 use crate::partition::AckError;
 use crate::partition::ladder::FlushedEndOffset;
@@ -35,12 +36,12 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             shard.rt.die(&format!("a flush failed, nothing after it can be believed: {error}"));
         }
         shard.moved.set(true);
-        shard.apply_turn(&partitions, outcome);
+        shard.apply_turn(partitions, outcome);
     }
 }
 
 impl Shard {
-    fn plan_turn(&self) -> (Vec<PartitionId>, Vec<FlushPlan>) {
+    fn plan_turn(&self) -> (Vec<(PartitionId, Pass)>, Vec<FlushPlan>) {
         let state = &mut *self.state.borrow_mut();
         let now_ms = self.rt.wall_ms();
         let mut partitions = Vec::new();
@@ -49,19 +50,19 @@ impl Shard {
             let Some(hosted) = state.partitions.get_mut(&partition) else { continue };
             hosted.is_dirty = false;
             if let Some(plan) = hosted.log.flush_plan(now_ms) {
-                partitions.push(partition);
+                partitions.push((partition, hosted.at_work.enter()));
                 plans.push(plan);
             }
         }
         (partitions, plans)
     }
 
-    fn apply_turn(self: &Rc<Self>, partitions: &[PartitionId], outcome: TurnOutcome) {
+    fn apply_turn(self: &Rc<Self>, partitions: Vec<(PartitionId, Pass)>, outcome: TurnOutcome) {
         let state = &mut *self.state.borrow_mut();
         let mut effects = std::mem::take(&mut state.effects);
-        for (partition, log_outcome) in partitions.iter().zip(outcome.logs) {
+        for ((partition, _pass), log_outcome) in partitions.into_iter().zip(outcome.logs) {
             // Deleted while the turn was in flight: nobody waits any more.
-            let Some(hosted) = state.partitions.get_mut(partition) else { continue };
+            let Some(hosted) = state.partitions.get_mut(&partition) else { continue };
             match hosted.log.apply_flush(log_outcome) {
                 Ok(flushed_end) if !hosted.log.has_no_space() => {
                     hosted.leader.on_flushed(FlushedEndOffset(flushed_end), &mut effects);
@@ -70,7 +71,7 @@ impl Shard {
                     // What is appended stays, and is tried again; whoever waits is told now.
                     tracing::warn!("{partition:?}: the disk is full");
                     hosted.leader.on_resigned(AckError::Offline, &mut effects);
-                    state.without_space.push(*partition);
+                    state.without_space.push(partition);
                 }
                 Err(error) => {
                     tracing::error!("{partition:?} is offline: {error}");
@@ -79,11 +80,11 @@ impl Shard {
                 }
             }
             if hosted.log.needs_flush() && !std::mem::replace(&mut hosted.is_dirty, true) {
-                state.dirty.push(*partition);
+                state.dirty.push(partition);
             }
             hosted.show();
             state.tails.count(hosted);
-            self.maintain_if_due(*partition, hosted);
+            self.maintain_if_due(partition, hosted);
         }
         state.tails.keep_within_budget(&mut state.partitions);
         self.run_effects(state, &mut effects);

@@ -42,10 +42,12 @@ impl Shard {
         }
         let Some(plan) = hosted.log.maintenance_plan(self.rt.wall_ms()) else { return };
         hosted.in_maintenance = true;
+        let pass = hosted.at_work.enter();
         self.maintained.set(self.maintained.get() + 1);
         let shard = self.clone();
         self.rt.spawn(async move {
             let done = plan.execute().await;
+            drop(pass);
             shard.maintained.set(shard.maintained.get() - 1);
             let state = &mut *shard.state.borrow_mut();
             let Some(hosted) = state.partitions.get_mut(&id) else { return };

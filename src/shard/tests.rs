@@ -1,5 +1,6 @@
 //! A shard on a simulated disk.
 
+mod deletion;
 mod memory;
 mod reading;
 mod rig;

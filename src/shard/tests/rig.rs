@@ -22,8 +22,8 @@ use crate::config::process::Machine;
 use crate::config::{Config, Given, Origin, Sources};
 use crate::limits;
 use crate::local;
-use crate::message::{FetchOrder, FetchPart, Fetched, ProduceOrder, ProducePart};
-use crate::metadata::change::{Action, Change, CreateTopics, Id, PartitionRecord, TopicRecord};
+use crate::message::{FetchOrder, FetchPart, Fetched, ProduceOrder, ProduceOutcome, ProducePart};
+use crate::metadata::change::{Action, Change, CreateTopics, DeleteTopics, Id, PartitionRecord, TopicRecord};
 use crate::metadata::image::{Configs, Image};
 use crate::metadata::publish::Publication;
 use crate::metrics::Metrics;
@@ -46,12 +46,21 @@ pub(super) struct Rig {
 impl Rig {
     /// A shard that leads so many partitions of one topic.
     pub(super) fn new(partitions: i32) -> Rig {
-        let runtime = SimRuntime::new(1);
+        let rig = Rig::empty(1);
+        rig.create_topic(1, partitions, 1 << 30);
+        rig
+    }
+    /// A shard without partitions.
+    pub(super) fn empty(seed: u64) -> Rig {
+        let runtime = SimRuntime::new(seed);
         let (_, rt) = runtime.new_executor("shard");
-        let sim = SimDisk::new(1, SimDiskOptions::default());
+        let sim = SimDisk::new(seed, SimDiskOptions::default());
         let parts = run(&runtime, &rt, &sim, parts(rt.clone(), Disk::Sim(sim.clone())));
         let shard = Shard::start(parts);
-        let rig = Rig { runtime, rt, disk: sim, shard };
+        Rig { runtime, rt, disk: sim, shard }
+    }
+    /// Creates the topic, with this id.
+    pub(super) fn create_topic(&self, low: u64, partitions: i32, segment_bytes: u64) {
         let records = (0..partitions).map(|partition| PartitionRecord {
             partition,
             replicas: vec![1],
@@ -60,18 +69,21 @@ impl Rig {
             leader_epoch: 0,
             partition_epoch: 0,
         });
-        let topic = TopicRecord {
-            id: Id { high: 1, low: 1 },
-            name: "topic".into(),
-            partitions: records.collect(),
-            configs: Configs::new(),
-        };
-        let change = Change::new(Action::CreateTopics(CreateTopics { topics: vec![topic] }));
-        let (image, delta) = Image::empty("cluster", []).apply(1, &change).expect("the topic is new");
+        let configs = Configs::from([("segment.bytes".to_owned(), segment_bytes.to_string())]);
+        let topic =
+            TopicRecord { id: Id { high: 1, low }, name: "topic".into(), partitions: records.collect(), configs };
+        self.change(Action::CreateTopics(CreateTopics { topics: vec![topic] }));
+    }
+    /// Deletes the topic of this id.
+    pub(super) fn delete_topic(&self, low: u64) {
+        self.change(Action::DeleteTopics(DeleteTopics { ids: vec![Id { high: 1, low }] }));
+    }
+    fn change(&self, action: Action) {
+        let before = self.shard.image();
+        let (image, delta) = before.apply(before.version() + 1, &Change::new(action)).expect("it fits");
         let publication = Publication { image: Arc::new(image), delta: Arc::new(delta) };
-        let shard = rig.shard.clone();
-        rig.run(async move { shard.on_publication(publication).await });
-        rig
+        let shard = self.shard.clone();
+        self.run(async move { shard.on_publication(publication).await });
     }
     /// Runs a future as a task of the shard's executor, and the world until it ends.
     pub(super) fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
@@ -89,6 +101,15 @@ impl Rig {
 
     /// Appends a batch of one record of so many bytes, and waits until it is durable.
     pub(super) fn produce(&self, partition: i32, value_bytes: usize) {
+        let outcomes = self.run(self.begin_produce(partition, value_bytes)).expect("it is answered");
+        assert!(outcomes[0].is_ok(), "{outcomes:?}");
+    }
+    /// Appends a batch of one record of so many bytes.
+    pub(super) fn begin_produce(
+        &self,
+        partition: i32,
+        value_bytes: usize,
+    ) -> local::OneshotReceiver<Vec<ProduceOutcome>> {
         let value = vec![partition as u8; value_bytes];
         let bytes = BatchBuilder::new(0).with(NewRecord::value(&value)).build();
         let header = batch::validate(&bytes).expect("a valid batch");
@@ -97,8 +118,14 @@ impl Rig {
         let (sender, receiver) = local::oneshot();
         let order = ProduceOrder { acks: Acks::All, deadline, received, parts: vec![part] };
         self.shard.produce(order, produce::Client::Here(sender));
-        let outcomes = self.run(receiver).expect("it is answered");
-        assert!(outcomes[0].is_ok(), "{outcomes:?}");
+        receiver
+    }
+    /// Names of the files of a partition.
+    pub(super) fn file_names(&self, partition: i32) -> Vec<String> {
+        let path = self.shard.data_dir.partition_path("topic", partition);
+        let disk = self.shard.disk.clone();
+        let entries = self.run(async move { disk.list(&path).await }).expect("it has a directory");
+        entries.into_iter().map(|entry| entry.name).collect()
     }
     /// Memory that each log takes.
     pub(super) fn memory_bytes(&self) -> Vec<usize> {
