@@ -239,6 +239,13 @@ impl File {
             File::Sim(file) => file.size().await,
         }
     }
+    /// The device that its file system is on, as (major, minor).
+    pub fn device(&self) -> (u32, u32) {
+        match self {
+            File::Ring(file) => file.device(),
+            File::Sim(_) => (0, 0),
+        }
+    }
     /// Where it was opened; a rename since is not followed.
     pub fn path(&self) -> &Path {
         match self {

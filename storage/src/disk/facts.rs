@@ -6,6 +6,8 @@
 //! *Why*: a flush of a clean file on a file system that overwrites in place sends the device one cache flush, and that covers
 //! every completed write to written blocks of every file on the same device (design: barrier). Data journaling, copy on write,
 //! encryption and compression put something else between a completed write and the device.
+//! *Why* not XFS with reflinks, which mkfs.xfs makes unless told not to: `cp` of a live directory clones its files, and the next
+//! write to a cloned block goes elsewhere; a flush of another file does not make durable where. Seen in an image of the device.
 
 use super::ring::{blocking, detached};
 use super::{DiskError, DiskErrorReason};
@@ -21,8 +23,6 @@ pub struct FsFacts {
     pub barrier_holds: bool,
     /// Why, or why not, in a sentence for the log.
     pub reason: String,
-    /// The device, as (major, minor): a barrier holds only between files of one device.
-    pub device: (u32, u32),
 }
 
 pub(super) async fn gather(path: PathBuf) -> Result<FsFacts, DiskError> {
@@ -33,7 +33,7 @@ pub(super) async fn gather(path: PathBuf) -> Result<FsFacts, DiskError> {
         let device = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
         let Some(mount) = mounts.lines().filter_map(Mount::parse).rfind(|mount| mount.device == device) else {
             let reason = format!("device {}:{} is not in mountinfo: flushing each file", device.0, device.1);
-            return Ok(FsFacts { barrier_holds: false, reason, device });
+            return Ok(FsFacts { barrier_holds: false, reason });
         };
         let flags = inode_flags(&path)
             .map_err(|error| DiskError::new("look up", &path, DiskErrorReason::Io(error.to_string())))?;
@@ -43,9 +43,8 @@ pub(super) async fn gather(path: PathBuf) -> Result<FsFacts, DiskError> {
             None => FsFacts {
                 barrier_holds: true,
                 reason: format!("{name} overwrites in place: one flush a turn covers every log"),
-                device,
             },
-            Some(why) => FsFacts { barrier_holds: false, reason: format!("{name}: {why}: flushing each file"), device },
+            Some(why) => FsFacts { barrier_holds: false, reason: format!("{name}: {why}: flushing each file") },
         })
     }))
     .await
@@ -94,7 +93,7 @@ fn all_options(mount: &Mount) -> String {
 /// Stands among the options where the file system's own list could not be read.
 const UNKNOWN_OPTIONS: &str = "(unknown)";
 
-/// What the inode of the data directory hands down to its files.
+/// What the inode of the data directory hands down to its files, and what its file system does with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct InodeFlags {
     /// `chattr +j`.
@@ -105,10 +104,13 @@ struct InodeFlags {
     real_time: bool,
     /// Writes by the processor into persistent memory.
     direct_access: bool,
+    /// XFS without reflinks: no file can come to share its blocks.
+    owns_blocks: bool,
 }
 
 fn inode_flags(directory: &Path) -> std::io::Result<InodeFlags> {
-    // linux/fs.h: FS_IOC_GETFLAGS and FS_IOC_FSGETXATTR, struct fsxattr, and the flags of each.
+    // linux/fs.h: FS_IOC_GETFLAGS and FS_IOC_FSGETXATTR, struct fsxattr, and the flags of each; xfs_fs.h: XFS_IOC_FSGEOMETRY_V4,
+    // struct xfs_fsop_geom_v4.
     const GET_FLAGS: libc::c_ulong = 0x8008_6601;
     const GET_XATTR: libc::c_ulong = 0x801c_581f;
     const JOURNAL_DATA: libc::c_long = 0x4000;
@@ -116,13 +118,19 @@ fn inode_flags(directory: &Path) -> std::io::Result<InodeFlags> {
     const XFLAG_REALTIME: u32 = 0x1;
     const XFLAG_RTINHERIT: u32 = 0x100;
     const XFLAG_DAX: u32 = 0x8000;
+    const GET_XFS_GEOMETRY: libc::c_ulong = 0x8070_587c;
+    const GEOMETRY_FLAGS_INDEX: usize = 23;
+    const GEOMETRY_REFLINK: u32 = 1 << 20;
+    #[repr(align(8))]
+    struct Geometry([u32; 28]);
     let file = fs::File::open(directory)?;
-    let (mut flags, mut xattr): (libc::c_long, [u32; 7]) = (0, [0; 7]);
-    // SAFETY: both calls write at most what they are given: a long, and the 28 bytes of struct fsxattr.
+    let (mut flags, mut xattr, mut geometry): (libc::c_long, [u32; 7], Geometry) = (0, [0; 7], Geometry([0; 28]));
+    // SAFETY: the calls write at most what they are given: a long, the 28 bytes of struct fsxattr, the 112 of the geometry.
     let supported = unsafe {
         (
             libc::ioctl(file.as_raw_fd(), GET_FLAGS, &raw mut flags) == 0,
             libc::ioctl(file.as_raw_fd(), GET_XATTR, &raw mut xattr) == 0,
+            libc::ioctl(file.as_raw_fd(), GET_XFS_GEOMETRY, &raw mut geometry) == 0,
         )
     };
     // A file system that knows no such flags has not set them.
@@ -133,6 +141,7 @@ fn inode_flags(directory: &Path) -> std::io::Result<InodeFlags> {
         encrypted: flags & ENCRYPT != 0,
         real_time: xflags & (XFLAG_REALTIME | XFLAG_RTINHERIT) != 0,
         direct_access: xflags & XFLAG_DAX != 0,
+        owns_blocks: supported.2 && geometry.0[GEOMETRY_FLAGS_INDEX] & GEOMETRY_REFLINK == 0,
     })
 }
 
@@ -148,6 +157,7 @@ fn obstacle(mount: &Mount, options: &str, flags: InodeFlags) -> Option<&'static 
         "ext4" if option(UNKNOWN_OPTIONS) => Some("its options in /proc/fs/ext4 can't be read"),
         "xfs" if option("nobarrier") => Some("mounted without barriers, flushes are not honoured"),
         "xfs" if starts("rtdev=") || flags.real_time => Some("a real-time section is another device"),
+        "xfs" if !flags.owns_blocks => Some("made with reflinks, and cloned blocks are not overwritten in place"),
         "xfs" if option("zoned") || starts("max_open_zones=") => Some("zoned, it does not overwrite in place"),
         "ext4" | "xfs" if option("dax") || option("dax=always") || flags.direct_access => Some("direct access memory"),
         "ext4" | "xfs" if flags.encrypted => Some("encrypted, writes may pass through the page cache"),
@@ -168,7 +178,7 @@ mod tests {
 
     #[test]
     fn ext4_and_xfs_hold_the_barrier_unless_an_option_breaks_it() {
-        let none = InodeFlags::default();
+        let none = InodeFlags { owns_blocks: true, ..InodeFlags::default() };
         assert_eq!(verdict("27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard", none), None);
         assert_eq!(verdict("27 1 8:1 / /d rw shared:5 master:1 - xfs /dev/sda1 rw,attr2,noquota", none), None);
         for line in [
@@ -182,6 +192,7 @@ mod tests {
         ] {
             assert!(verdict(line, none).is_some(), "{line}");
         }
+        assert!(verdict("27 1 8:1 / /d rw - xfs /dev/sda1 rw", InodeFlags::default()).is_some(), "reflinks");
     }
 
     #[test]

@@ -25,6 +25,9 @@ impl RingFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+    pub(super) fn device(&self) -> (u32, u32) {
+        (self.file.dev_major(), self.file.dev_minor())
+    }
     fn error(&self, operation: &'static str, error: GlommioError<()>) -> DiskError {
         ring_error(operation, &self.path, error)
     }

@@ -198,6 +198,10 @@ async fn the_file_system_has_room_and_facts(disk: Disk, base: PathBuf) {
     let facts = disk.fs_facts(&base).await.unwrap();
     assert!(!facts.reason.is_empty());
     assert!(disk.fs_facts(&base.join("no")).await.is_err());
+    let file = disk.open(&base.join("file"), OpenMode::CreateNew).await.unwrap();
+    let dir = std::fs::metadata(&base).map(|found| std::os::unix::fs::MetadataExt::dev(&found));
+    let device = dir.map_or((0, 0), |device| (libc::major(device), libc::minor(device)));
+    assert_eq!(file.device(), device, "where its directory is");
 }
 
 async fn what_a_read_brought_can_be_changed_and_written_back(disk: Disk, base: PathBuf) {

@@ -135,7 +135,8 @@ impl SegmentFile {
     }
     /// Zeros from `start` to `end` are durable.
     pub(super) fn on_zeros(&self, start: u64, end: u64) {
-        self.ready_beyond.set(Some((start, end)));
+        let adjoining = self.ready_beyond.get().filter(|(_, end_before)| *end_before == start);
+        self.ready_beyond.set(Some((adjoining.map_or(start, |(start_before, _)| start_before), end)));
         self.on_ready(0);
     }
     /// A flush will write up to `end`: no zeros go there any more.

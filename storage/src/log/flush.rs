@@ -57,12 +57,16 @@ impl FlushPlan {
 }
 
 impl FlushWritten {
-    /// Does it need the turn's barrier, or a flush of its own?
-    pub(crate) fn waits_for_barrier(&self) -> bool {
-        self.written.is_ok() && !self.plan.needs_own_flush && !self.plan.acknowledge_early
+    /// Is it durable once the barrier, on this device, is flushed?
+    pub(crate) fn waits_for_barrier(&self, barrier_device: Option<(u32, u32)>) -> bool {
+        self.flushes().is_some() && !self.needs_own_flush(barrier_device)
     }
-    pub(crate) fn needs_own_flush(&self) -> bool {
-        self.written.is_ok() && self.plan.needs_own_flush && !self.plan.acknowledge_early
+    /// Or does it need a flush of its own?
+    pub(crate) fn needs_own_flush(&self, barrier_device: Option<(u32, u32)>) -> bool {
+        self.flushes().is_some_and(|file| self.plan.needs_own_flush || barrier_device != Some(file.device()))
+    }
+    fn flushes(&self) -> Option<&File> {
+        self.written.as_ref().ok().filter(|_| !self.plan.acknowledge_early)
     }
     /// Flushes the file, and its directory if the file is new there.
     pub(crate) async fn flush(&self) -> Result<(), DiskError> {

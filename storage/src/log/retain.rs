@@ -24,6 +24,8 @@ impl Remove {
         for extension in ["log", "index", "timeindex"] {
             small::remove(disk, &dir.join(segment_name(self.file.base_offset.get(), extension))).await?;
         }
+        // A late reader may have opened it again, and an open file keeps its space.
+        self.file.close();
         disk.sync_dir(dir).await.map_err(StepError::Flush)
     }
 }

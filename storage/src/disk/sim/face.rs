@@ -198,7 +198,7 @@ impl SimDisk {
         self.run_named(FaultOn::Read, "look up", &path, move |world| {
             world.tree.list(&wanted)?;
             let barrier_holds = world.options.barrier_holds;
-            Ok(FsFacts { barrier_holds, reason: "simulated".to_owned(), device: (0, 0) })
+            Ok(FsFacts { barrier_holds, reason: "simulated".to_owned() })
         })
         .await
     }
