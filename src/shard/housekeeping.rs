@@ -6,10 +6,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use storage::log::MaintenanceError;
-
 use crate::limits;
 use crate::model::PartitionId;
+use crate::partition::AckError;
 use crate::partition::ladder::LogStartOffset;
 use crate::shard::{Hosted, Shard};
 
@@ -47,24 +46,26 @@ impl Shard {
         let shard = self.clone();
         self.rt.spawn(async move {
             let done = plan.execute().await;
+            if let Some(error) = done.flush_error() {
+                shard.rt.die(&format!("a flush failed, nothing after it can be believed: {error}"));
+            }
             drop(pass);
             shard.maintained.set(shard.maintained.get() - 1);
             let state = &mut *shard.state.borrow_mut();
             let Some(hosted) = state.partitions.get_mut(&id) else { return };
             hosted.in_maintenance = false;
-            match hosted.log.apply_maintenance(done) {
-                Ok(()) => {}
-                Err(MaintenanceError::Flush(error)) => {
-                    shard.rt.die(&format!("a flush failed, nothing after it can be believed: {error}"));
-                }
-                Err(error) => {
-                    tracing::warn!("maintenance of {id:?}: {error}");
-                    return;
-                }
-            }
+            let was_offline = hosted.log.is_offline().is_some();
+            let applied = hosted.log.apply_maintenance(done);
             shard.moved.set(true);
             let log_start = hosted.log.offsets().log_start_offset;
             let mut effects = std::mem::take(&mut state.effects);
+            if let Err(error) = applied {
+                tracing::warn!("maintenance of {id:?}: {error}");
+                if !was_offline && hosted.log.is_offline().is_some() {
+                    shard.metrics.log_offline();
+                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                }
+            }
             if log_start > hosted.leader.ladder().log_start().0 {
                 hosted.leader.on_trimmed(LogStartOffset(log_start), &mut effects);
                 hosted.show();

@@ -36,20 +36,20 @@ enum Step {
 
 /// A step that has been executed.
 pub struct MaintenanceDone {
-    step: StepDone,
+    outcome: Result<StepDone, StepError>,
     planned_ms: i64,
 }
 
-/// A step and what came of it.
+/// A step, and what came of it.
 enum StepDone {
-    Prewrite(Prewrite, Result<(u64, u64), StepError>),
-    Name(Result<(), StepError>),
-    Prepare(Prepare, Result<(), StepError>),
-    Seal(Seal, Result<i64, StepError>),
-    Settle(Settle, Result<(), StepError>),
-    Remove(Remove, Result<(), StepError>),
-    Plant(Result<(), StepError>),
-    Date(Date, Result<Option<i64>, StepError>),
+    Prewrite(Prewrite, (u64, u64)),
+    Name,
+    Prepare(Prepare),
+    Seal(Seal, i64),
+    Settle(Settle),
+    Remove(Remove),
+    Plant,
+    Date(Date, Option<i64>),
 }
 
 /// Why a step failed.
@@ -88,35 +88,27 @@ pub enum MaintenanceError {
 impl MaintenancePlan {
     /// Does the step.
     pub async fn execute(self) -> MaintenanceDone {
-        let step = match self.step {
-            Step::Prewrite(step) => {
-                let outcome = step.execute().await;
-                StepDone::Prewrite(step, outcome)
-            }
-            Step::Name(step) => StepDone::Name(step.execute().await),
-            Step::Prepare(step) => {
-                let outcome = step.execute().await;
-                StepDone::Prepare(step, outcome)
-            }
-            Step::Seal(step) => {
-                let outcome = step.execute().await;
-                StepDone::Seal(step, outcome)
-            }
-            Step::Settle(mut step) => {
-                let outcome = step.execute().await;
-                StepDone::Settle(step, outcome)
-            }
-            Step::Remove(step) => {
-                let outcome = step.execute().await;
-                StepDone::Remove(step, outcome)
-            }
-            Step::Plant(step) => StepDone::Plant(step.execute().await),
-            Step::Date(step) => {
-                let outcome = step.execute().await;
-                StepDone::Date(step, outcome)
-            }
+        let outcome = match self.step {
+            Step::Prewrite(step) => step.execute().await.map(|zeros| StepDone::Prewrite(step, zeros)),
+            Step::Name(step) => step.execute().await.map(|()| StepDone::Name),
+            Step::Prepare(step) => step.execute().await.map(|()| StepDone::Prepare(step)),
+            Step::Seal(step) => step.execute().await.map(|max_timestamp| StepDone::Seal(step, max_timestamp)),
+            Step::Settle(mut step) => step.execute().await.map(|()| StepDone::Settle(step)),
+            Step::Remove(step) => step.execute().await.map(|()| StepDone::Remove(step)),
+            Step::Plant(step) => step.execute().await.map(|()| StepDone::Plant),
+            Step::Date(step) => step.execute().await.map(|max_timestamp| StepDone::Date(step, max_timestamp)),
         };
-        MaintenanceDone { step, planned_ms: self.now_ms }
+        MaintenanceDone { outcome, planned_ms: self.now_ms }
+    }
+}
+
+impl MaintenanceDone {
+    /// A flush failed: **the process must end**, as after [`crate::turn::TurnOutcome::flush_error`], and even if the log is gone.
+    pub fn flush_error(&self) -> Option<&DiskError> {
+        match &self.outcome {
+            Err(StepError::Flush(error)) => Some(error),
+            Ok(_) | Err(StepError::Disk(_)) => None,
+        }
     }
 }
 
@@ -175,23 +167,22 @@ impl Log {
     pub fn apply_maintenance(&mut self, done: MaintenanceDone) -> Result<(), MaintenanceError> {
         assert!(self.maintenance_in_flight, "a step ended that had not begun");
         self.maintenance_in_flight = false;
-        let outcome = match done.step {
-            StepDone::Prewrite(step, outcome) => outcome.map(|(from, to)| step.file().on_zeros(from, to)),
-            StepDone::Name(outcome) => outcome,
-            StepDone::Prepare(step, outcome) => outcome.map(|()| self.on_prepared(&step)),
-            StepDone::Seal(step, outcome) => outcome.map(|max_timestamp| self.on_sealed(&step, max_timestamp)),
-            StepDone::Settle(step, outcome) => outcome.map(|()| self.on_settled(step)),
-            StepDone::Remove(step, outcome) => outcome.map(|()| self.on_removed(&step)),
-            StepDone::Plant(outcome) => outcome.map(|()| self.on_planted()),
-            StepDone::Date(step, outcome) => outcome.map(|max_timestamp| self.on_dated(&step, max_timestamp)),
-        };
-        outcome.map_err(|error| match error {
-            StepError::Disk(error) if error.reason == DiskErrorReason::NoSpace => {
+        match done.outcome {
+            Ok(StepDone::Prewrite(step, (from, to))) => step.file().on_zeros(from, to),
+            Ok(StepDone::Name) => {}
+            Ok(StepDone::Prepare(step)) => self.on_prepared(&step),
+            Ok(StepDone::Seal(step, max_timestamp)) => self.on_sealed(&step, max_timestamp),
+            Ok(StepDone::Settle(step)) => self.on_settled(step),
+            Ok(StepDone::Remove(step)) => self.on_removed(&step),
+            Ok(StepDone::Plant) => self.on_planted(),
+            Ok(StepDone::Date(step, max_timestamp)) => self.on_dated(&step, max_timestamp),
+            Err(StepError::Disk(error)) if error.reason == DiskErrorReason::NoSpace => {
                 self.no_space_until_ms = Some(done.planned_ms + NO_SPACE_PAUSE_MS);
-                MaintenanceError::NoSpace(error)
+                return Err(MaintenanceError::NoSpace(error));
             }
-            error => self.on_step_failed(error),
-        })
+            Err(error) => return Err(self.on_step_failed(error)),
+        }
+        Ok(())
     }
 
     /// A step failed that leaves the log in doubt.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::rig::{Rig, batch};
 use crate::disk::{Disk, Fault, FaultOn, SimDisk, SimDiskOptions, sim_block_on};
-use crate::log::{AppendError, KnownPoints, Log, LogConfig, OpenError, ReadCache, ReadError};
+use crate::log::{AppendError, KnownPoints, Log, LogConfig, OpenError, ReadCache, ReadError, TruncateError};
 use crate::turn::{self, Barrier};
 
 const SEGMENT: &str = "/data/topic-0/00000000000000000000.log";
@@ -244,4 +244,40 @@ fn one_barrier_covers_all_logs_of_a_turn() {
         let found: BTreeSet<_> = open().iter().map(|log| log.offsets().log_end_offset).collect();
         assert_eq!(found, BTreeSet::from([6]), "seed {seed}: {ends:?}");
     }
+}
+
+/// What a cut finds under way ends first, and nothing begins before the cut has ended.
+#[test]
+fn a_cut_waits_for_the_flush_and_the_step_under_way_and_they_for_it() {
+    let mut rig = rig_of(&[300, 100, 200]);
+    rig.append(&batch(2, 150, 5, 1)).expect("appended");
+    let now_ms = rig.now_ms;
+    assert!(matches!(rig.log().truncate_plan(2, now_ms), Err(TruncateError::Busy)), "something is not flushed");
+    let plan = rig.log().flush_plan(now_ms).expect("it is dirty");
+    assert!(matches!(rig.log().truncate_plan(2, now_ms), Err(TruncateError::Busy)), "a flush is in flight");
+    let barrier = rig.barrier.clone().expect("open");
+    let mut outcome = sim_block_on(&rig.sim, turn::flush(&barrier, vec![plan]));
+    rig.log().apply_flush(outcome.logs.pop().expect("one log")).expect("flushed");
+    let step = rig.log().maintenance_plan(now_ms).expect("zeros are due");
+    assert!(matches!(rig.log().truncate_plan(2, now_ms), Err(TruncateError::Busy)), "zeros are on their way");
+    let done = sim_block_on(&rig.sim, step.execute());
+    rig.log().apply_maintenance(done).expect("the disk works");
+
+    let cut = rig.log().truncate_plan(3, now_ms).expect("nothing is in flight").expect("there is something to cut");
+    rig.now_ms += 600_000;
+    let now_ms = rig.now_ms;
+    rig.log().look_over(now_ms, 2);
+    assert!(!rig.log().needs_flush() && rig.log().flush_plan(now_ms).is_none());
+    assert!(rig.log().maintenance_plan(now_ms).is_none());
+    assert!(matches!(rig.log().truncate_plan(1, now_ms), Err(TruncateError::Busy)));
+    rig.check_read(0, 300);
+    assert_eq!(rig.read(3, 8, 1000), Ok((Vec::new(), 3)), "what is being cut is not served");
+    let done = sim_block_on(&rig.sim, cut.execute());
+    assert_eq!(rig.log().apply_truncate(done), Ok(2), "the batch that reaches beyond goes whole");
+    rig.stored.truncate(1);
+    (rig.acknowledged_end, rig.known.high_watermark) = (2, 0);
+    rig.append(&batch(1, 400, 5, 2)).expect("appended");
+    rig.flush_all();
+    rig.checkpoint();
+    rig.crash(3);
 }

@@ -1,5 +1,6 @@
 //! A log's life: rolls, seals, retention, searches by time, rest.
 
+use super::model::run_events;
 use super::rig::{Rig, batch, producer_batch};
 use crate::batch::{BatchBuilder, Compression, NewRecord};
 use crate::disk::sim_block_on;
@@ -62,6 +63,31 @@ fn after_a_roll_the_crash_before_its_rename_loses_nothing() {
     rig.maintain();
     assert!(rig.disk_names().contains(&"00000000000000000008.log".to_owned()), "it has its name now");
     rig.crash(3);
+}
+
+#[test]
+fn two_rolls_before_the_first_has_its_name_survive_a_crash_at_any_point() {
+    for events in 0..40_u8 {
+        let mut rig = Rig::new(u64::from(events), config());
+        for number in 0..8 {
+            rig.append(&batch(1, 1200, 5, number)).expect("appended");
+            rig.flush_all();
+        }
+        rig.maintain();
+        // The first goes on in prepared.log; for the second none is ready.
+        for number in 0..20 {
+            rig.append(&batch(1, 1200, 5, number)).expect("appended");
+        }
+        rig.flush();
+        let now_ms = rig.now_ms;
+        let flush = rig.log().flush_plan(now_ms).expect("there is more");
+        let naming = rig.log().maintenance_plan(now_ms).expect("prepared.log is to be named");
+        let barrier = rig.barrier.clone().expect("open");
+        let work = futures_util::future::join(crate::turn::flush(&barrier, vec![flush]), naming.execute());
+        let sim = rig.sim.clone();
+        run_events(&sim, work, events);
+        rig.crash(u64::from(events));
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Runs a future for so many events of the disk.
-fn run_events<T>(sim: &SimDisk, future: impl Future<Output = T>, events: u8) -> Option<T> {
+pub(super) fn run_events<T>(sim: &SimDisk, future: impl Future<Output = T>, events: u8) -> Option<T> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..=events {
