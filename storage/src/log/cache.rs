@@ -64,6 +64,22 @@ enum Use {
     Spared,
 }
 
+/// A file as a reader found it: what lies below `end` will not change. After a cut the file has another key, so that a reader
+/// who comes late puts nothing in the way of those who read what was written since.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) file: Rc<SegmentFile>,
+    pub(super) key: u64,
+    pub(super) end: u64,
+}
+
+impl Source {
+    /// The file as it is now.
+    pub(super) fn new(file: &Rc<SegmentFile>, end: u64) -> Source {
+        Source { file: Rc::clone(file), key: file.key.get(), end }
+    }
+}
+
 /// A page, as far as it is known not to change.
 #[derive(Clone)]
 pub(super) struct Page {
@@ -90,18 +106,18 @@ impl ReadCache {
         self.state.borrow().bytes
     }
 
-    /// The page at `index` of a file whose bytes below `stable_end` will not change.
-    pub(super) async fn page(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64) -> Result<Page, DiskError> {
-        self.load(file, index, stable_end, Use::Used).await
+    /// The page at `index`.
+    pub(super) async fn page(&self, source: &Source, index: u64) -> Result<Page, DiskError> {
+        self.load(source, index, Use::Used).await
     }
     /// Reads a page that somebody will want soon.
-    pub(super) async fn read_ahead(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64) {
+    pub(super) async fn read_ahead(&self, source: &Source, index: u64) {
         // What fails is read again, and reported, by whoever wants it.
-        let _read_or_not = self.load(file, index, stable_end, Use::NotYet).await;
+        let _read_or_not = self.load(source, index, Use::NotYet).await;
     }
     /// Is there a page, or soon?
-    pub(super) fn holds(&self, file: &SegmentFile, index: u64) -> bool {
-        self.state.borrow().pages.contains_key(&(file.key.get(), index))
+    pub(super) fn holds(&self, source: &Source, index: u64) -> bool {
+        self.state.borrow().pages.contains_key(&(source.key, index))
     }
     /// May more be read ahead?
     pub(super) fn has_room_ahead(&self) -> bool {
@@ -109,54 +125,45 @@ impl ReadCache {
         2 * state.ahead_bytes < state.bytes_max
     }
 
-    async fn load(&self, file: &Rc<SegmentFile>, index: u64, stable_end: u64, used: Use) -> Result<Page, DiskError> {
-        let (id, start) = ((file.key.get(), index), index * PAGE_BYTES);
-        let wanted = (stable_end - start).min(PAGE_BYTES) as usize;
+    async fn load(&self, source: &Source, index: u64, used: Use) -> Result<Page, DiskError> {
+        let (id, start) = ((source.key, index), index * PAGE_BYTES);
+        let wanted = (source.end - start).min(PAGE_BYTES) as usize;
         let ready = poll_fn(|context| self.state.borrow_mut().find(id, wanted, used, context.waker()));
         if let Some(page) = ready.await {
             return Ok(page);
         }
         let loading = Loading::begin(self, id);
-        let handle = file.open().await?;
-        self.state.borrow_mut().note_open(file);
+        let handle = source.file.open().await?;
+        self.state.borrow_mut().note_open(&source.file);
         let read = handle.read_at(start, wanted.next_multiple_of(BLOCK_BYTES)).await?;
         let page = Page { stable_bytes: wanted.min(read.len()), buffer: Rc::new(read) };
         loading.done(page.clone(), used);
         Ok(page)
     }
-    /// The index of a sealed segment of so many bytes, from its files; `None` if they are missing or make no sense.
-    pub(super) async fn index(
-        &self,
-        file: &SegmentFile,
-        segment_bytes: u64,
-    ) -> Result<Option<Rc<SparseIndex>>, DiskError> {
-        let known = self
-            .state
-            .borrow()
-            .indexes
-            .iter()
-            .find(|(key, _)| *key == file.key.get())
-            .map(|(_, index)| Rc::clone(index));
+    /// The index of a sealed segment, from its files; `None` if they are missing or make no sense.
+    pub(super) async fn index(&self, source: &Source) -> Result<Option<Rc<SparseIndex>>, DiskError> {
+        let is_its = |(key, _): &&(u64, Rc<SparseIndex>)| *key == source.key;
+        let known = self.state.borrow().indexes.iter().find(is_its).map(|(_, index)| Rc::clone(index));
         if known.is_some() {
             return Ok(known);
         }
-        let Some(index) = SparseIndex::read(file, segment_bytes, 1).await? else { return Ok(None) };
+        let Some(index) = SparseIndex::read(&source.file, source.end, 1).await? else { return Ok(None) };
         let index = Rc::new(index);
         let indexes = &mut self.state.borrow_mut().indexes;
-        indexes.push_back((file.key.get(), Rc::clone(&index)));
+        indexes.push_back((source.key, Rc::clone(&index)));
         if indexes.len() > INDEXES_MAX {
             indexes.pop_front();
         }
         Ok(Some(index))
     }
     /// Forgets a file's index: it is not right.
-    pub(super) fn forget_index(&self, key: u64) {
-        self.state.borrow_mut().indexes.retain(|(known, _)| *known != key);
+    pub(super) fn forget_index(&self, source: &Source) {
+        self.state.borrow_mut().indexes.retain(|(known, _)| *known != source.key);
     }
     /// Forgets a page: what was read did not check out, and the next read shall see the disk.
-    pub(super) fn forget(&self, key: u64, position: u64) {
+    pub(super) fn forget(&self, source: &Source, position: u64) {
         let state = &mut *self.state.borrow_mut();
-        state.remove((key, position / PAGE_BYTES));
+        state.remove((source.key, position / PAGE_BYTES));
     }
 }
 
@@ -271,38 +278,37 @@ mod tests {
     const PAGES: u64 = 32;
 
     /// A cache of eight pages, and two files of more.
-    fn rig() -> (SimDisk, ReadCache, [Rc<SegmentFile>; 2]) {
+    fn rig() -> (SimDisk, ReadCache, [Source; 2]) {
         let sim = SimDisk::new(1, SimDiskOptions::default());
         let (disk, dir) = (Disk::Sim(sim.clone()), Rc::from(Path::new("/log")));
         let file = |number: i64| {
             let file = SegmentFile::new(&disk, &dir, number as u64, number, Place::Named);
             sim.set_file_bytes(&file.path(), &vec![number as u8; (PAGES * PAGE_BYTES) as usize]);
-            file
+            Source::new(&file, PAGES * PAGE_BYTES)
         };
         (sim.clone(), ReadCache::new(8 * PAGE_BYTES as usize), [file(1), file(2)])
     }
     /// Is the page there? Then it is used now.
-    fn is_there(cache: &ReadCache, file: &Rc<SegmentFile>, index: u64) -> bool {
-        cache.page(file, index, PAGES * PAGE_BYTES).now_or_never().is_some()
+    fn is_there(cache: &ReadCache, file: &Source, index: u64) -> bool {
+        cache.page(file, index).now_or_never().is_some()
     }
 
     #[test]
     fn what_was_read_ahead_outlives_as_many_pages_as_the_cache_holds_and_no_more() {
         let (sim, cache, [slow, fast]) = rig();
-        let end = PAGES * PAGE_BYTES;
         for index in 0..4 {
             assert!(cache.has_room_ahead());
-            sim_block_on(&sim, cache.read_ahead(&slow, index, end));
+            sim_block_on(&sim, cache.read_ahead(&slow, index));
         }
         assert!(!cache.has_room_ahead(), "half of it is not used yet");
         for index in 0..9 {
-            sim_block_on(&sim, cache.page(&fast, index, end)).expect("read");
+            sim_block_on(&sim, cache.page(&fast, index)).expect("read");
             assert!(cache.bytes() <= 8 * PAGE_BYTES as usize);
         }
         assert!(is_there(&cache, &slow, 0), "spared once");
         assert!(cache.has_room_ahead());
         for index in 9..26 {
-            sim_block_on(&sim, cache.page(&fast, index, end)).expect("read");
+            sim_block_on(&sim, cache.page(&fast, index)).expect("read");
         }
         assert!((1..4).all(|index| !is_there(&cache, &slow, index)), "its reader never came");
         assert!(cache.state.borrow().ahead_bytes == 0);
@@ -311,17 +317,16 @@ mod tests {
     #[test]
     fn readers_in_turn_find_what_was_read_ahead_for_each() {
         let (sim, cache, files) = rig();
-        let end = PAGES * PAGE_BYTES;
         let mut waits = 0;
         // Two pages at a time for each reader, two ahead of it: together as much as the cache holds.
         for round in 0..PAGES / 2 - 1 {
             for file in &files {
                 for index in 2 * round..2 * round + 2 {
                     waits += u32::from(!is_there(&cache, file, index));
-                    sim_block_on(&sim, cache.page(file, index, end)).expect("read");
+                    sim_block_on(&sim, cache.page(file, index)).expect("read");
                 }
                 for index in 2 * round + 2..2 * round + 4 {
-                    sim_block_on(&sim, cache.read_ahead(file, index, end));
+                    sim_block_on(&sim, cache.read_ahead(file, index));
                 }
             }
         }

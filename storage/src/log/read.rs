@@ -6,12 +6,12 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Log;
+use super::cache::Source;
 use super::read_disk::{DiskRead, ReadAhead, Start};
 use crate::disk::DiskError;
 use crate::ids::LeaderEpoch;
@@ -179,9 +179,8 @@ impl Log {
         let end_offset = self.segment_end_offset(index);
         DiskRead {
             cache: self.cache.clone(),
-            file: Rc::clone(&segment.file),
+            source: Source::new(&segment.file, segment.flushed_bytes),
             start,
-            end_position: segment.flushed_bytes,
             from_offset,
             limit_end: limit_end.min(end_offset),
             bytes_max: usize::MAX,

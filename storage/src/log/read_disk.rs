@@ -6,13 +6,11 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::rc::Rc;
 
 use futures_util::future::{join_all, try_join_all};
 use smallvec::SmallVec;
 
-use super::cache::{PAGE_BYTES, Page, ReadCache};
-use super::file::SegmentFile;
+use super::cache::{PAGE_BYTES, Page, ReadCache, Source};
 use super::read::{Cursor, ReadDone, ReadError};
 use super::sparse::Place;
 use crate::batch::{BatchHeader, CRC_START, HEADER_BYTES};
@@ -40,10 +38,9 @@ pub(super) enum Start {
 /// A read of one segment.
 pub(super) struct DiskRead {
     pub(super) cache: ReadCache,
-    pub(super) file: Rc<SegmentFile>,
+    /// Below its end there are flushed batches, and nothing else.
+    pub(super) source: Source,
     pub(super) start: Start,
-    /// Below it there are flushed batches, and nothing else.
-    pub(super) end_position: u64,
     pub(super) from_offset: i64,
     pub(super) limit_end: i64,
     pub(super) bytes_max: usize,
@@ -58,33 +55,32 @@ pub(super) struct DiskRead {
 #[derive(Clone)]
 pub struct ReadAhead {
     cache: ReadCache,
-    file: Rc<SegmentFile>,
+    source: Source,
     pages: Range<u64>,
-    end_position: u64,
 }
 
 impl ReadAhead {
     /// As much again as the reader wanted this time, from `position` on, as far as it is not there and the cache has room for it.
     fn after(read: &DiskRead, position: u64) -> Option<ReadAhead> {
-        let end = (position + (read.bytes_max as u64).min(READ_AHEAD_BYTES_MAX)).min(read.end_position);
+        let end = (position + (read.bytes_max as u64).min(READ_AHEAD_BYTES_MAX)).min(read.source.end);
         let mut pages = position / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
-        while !pages.is_empty() && read.cache.holds(&read.file, pages.start) {
+        while !pages.is_empty() && read.cache.holds(&read.source, pages.start) {
             pages.start += 1;
         }
-        let (cache, file) = (read.cache.clone(), Rc::clone(&read.file));
+        let (cache, source) = (read.cache.clone(), read.source.clone());
         let is_worth_it = !pages.is_empty() && cache.has_room_ahead();
-        is_worth_it.then_some(ReadAhead { cache, file, pages, end_position: read.end_position })
+        is_worth_it.then_some(ReadAhead { cache, source, pages })
     }
     /// Reads into the cache.
     pub async fn execute(self) {
-        let pages = self.pages.clone().map(|index| self.cache.read_ahead(&self.file, index, self.end_position));
+        let pages = self.pages.clone().map(|index| self.cache.read_ahead(&self.source, index));
         join_all(pages).await;
     }
 }
 
 impl std::fmt::Debug for ReadAhead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReadAhead({}, {:?})", self.file.path().display(), self.pages)
+        write!(f, "ReadAhead({}, {:?})", self.source.file.path().display(), self.pages)
     }
 }
 
@@ -122,16 +118,16 @@ impl DiskRead {
                 }
                 if records.is_empty() {
                     let wanted = bytes_max.max(header.batch_bytes) as u64;
-                    self.load(&mut pages, position, wanted.min(self.end_position - position)).await?;
-                    records.reserve_exact(wanted.min(self.end_position - position) as usize);
+                    self.load(&mut pages, position, wanted.min(self.source.end - position)).await?;
+                    records.reserve_exact(wanted.min(self.source.end - position) as usize);
                 }
                 self.take(&mut pages, position, &header, &mut records).await?;
             }
             (position, expected) = (position + header.batch_bytes as u64, header.end_offset());
         }
         let next_offset = expected.max(self.from_offset);
-        let cursor = (!records.is_empty()).then_some(Cursor { key: self.file.key.get(), offset: expected, position });
-        let wants_index = self.wants_index.get().then_some(self.file.key.get());
+        let cursor = (!records.is_empty()).then_some(Cursor { key: self.source.key, offset: expected, position });
+        let wants_index = self.wants_index.get().then_some(self.source.key);
         let is_sequential = matches!(self.start, Start::At { .. }) && cursor.is_some();
         let ahead = if is_sequential { ReadAhead::after(&self, position) } else { None };
         Ok(ReadDone { records: records.into(), next_offset, cursor, wants_index, ahead })
@@ -172,7 +168,7 @@ impl DiskRead {
     /// Position and base offset of the batch to begin with.
     async fn find_start(&self, pages: &mut Pages) -> Result<(u64, i64), ReadError> {
         match self.start {
-            Start::Beginning => Ok((0, self.file.base_offset.get())),
+            Start::Beginning => Ok((0, self.source.file.base_offset.get())),
             Start::At { base_offset, position } => Ok((position, base_offset)),
             Start::Indexed(place) => {
                 let header = self.parse(pages, place.position).await?;
@@ -184,19 +180,19 @@ impl DiskRead {
                 Ok((place.position, header.base_offset))
             }
             Start::IndexFile => {
-                let index = self.cache.index(&self.file, self.end_position).await?;
+                let index = self.cache.index(&self.source).await?;
                 let Some(place) = index.as_ref().and_then(|index| index.lookup(self.from_offset)) else {
                     self.wants_index.set(index.is_none());
-                    return Ok((0, self.file.base_offset.get()));
+                    return Ok((0, self.source.file.base_offset.get()));
                 };
                 match self.parse(pages, place.position).await {
                     Ok(header) if header.last_offset() == place.last_offset => Ok((place.position, header.base_offset)),
                     // The index is wrong, or the batch is: from the beginning it will be seen which.
                     Ok(_) | Err(ReadError::Corrupt { .. }) => {
-                        self.cache.forget_index(self.file.key.get());
+                        self.cache.forget_index(&self.source);
                         self.wants_index.set(true);
                         pages.clear();
-                        Ok((0, self.file.base_offset.get()))
+                        Ok((0, self.source.file.base_offset.get()))
                     }
                     Err(error) => Err(error),
                 }
@@ -204,7 +200,7 @@ impl DiskRead {
         }
     }
     async fn parse(&self, pages: &mut Pages, position: u64) -> Result<BatchHeader, ReadError> {
-        let left = self.end_position.saturating_sub(position);
+        let left = self.source.end.saturating_sub(position);
         if left < HEADER_BYTES as u64 {
             return Err(self.corrupt(position, format!("{left} bytes are left where a batch should begin")));
         }
@@ -219,7 +215,7 @@ impl DiskRead {
     /// The header at `position`, where the batch at offset `expected` must begin.
     async fn header(&self, pages: &mut Pages, position: u64, expected: i64) -> Result<BatchHeader, ReadError> {
         let header = self.parse(pages, position).await?;
-        let left = self.end_position - position;
+        let left = self.source.end - position;
         let known = self.epochs.iter().rev().find(|(_, start)| *start <= header.base_offset);
         let reason = if header.base_offset != expected {
             format!("a batch at offset {}, {expected} comes next", header.base_offset)
@@ -257,7 +253,7 @@ impl DiskRead {
         let last = (position + bytes - 1) / PAGE_BYTES;
         pages.forget_before(position / PAGE_BYTES);
         let missing = pages.end()..last + 1;
-        let loads = missing.map(|index| self.cache.page(&self.file, index, self.end_position));
+        let loads = missing.map(|index| self.cache.page(&self.source, index));
         let loaded = try_join_all(loads).await.map_err(|error| match error.reason {
             // Removed by retention since the plan was made.
             DiskErrorReason::NotFound => ReadError::OutOfRange,
@@ -272,8 +268,8 @@ impl DiskRead {
 
     fn corrupt(&self, position: u64, reason: String) -> ReadError {
         // The next read shall see the disk again.
-        self.cache.forget(self.file.key.get(), position);
-        ReadError::Corrupt { path: self.file.path(), position, reason }
+        self.cache.forget(&self.source, position);
+        ReadError::Corrupt { path: self.source.file.path(), position, reason }
     }
 }
 

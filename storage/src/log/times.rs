@@ -76,7 +76,7 @@ impl DiskRead {
         if !matches!(self.start, Start::IndexFile) {
             return Ok(false);
         }
-        let Some(index) = self.cache.index(&self.file, self.end_position).await? else { return Ok(false) };
+        let Some(index) = self.cache.index(&self.source).await? else { return Ok(false) };
         if let Some(offset) = index.lookup_time(timestamp) {
             self.from_offset = self.from_offset.max(offset);
         }

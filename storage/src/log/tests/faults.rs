@@ -281,3 +281,22 @@ fn a_cut_waits_for_the_flush_and_the_step_under_way_and_they_for_it() {
     rig.checkpoint();
     rig.crash(3);
 }
+
+#[test]
+fn a_reader_who_comes_late_to_a_cut_leaves_nothing_stale_to_those_after_it() {
+    let mut rig = rig_of(&[300, 3000, 4000]);
+    rig.kill(1);
+    let late = rig.log().read_plan(0, 2, 1000, true).expect("planned");
+    assert!(!late.is_ready(), "it comes from the disk");
+    let now_ms = rig.now_ms;
+    let cut = rig.log().truncate_plan(2, now_ms).expect("nothing is in flight").expect("there is something to cut");
+    let done = sim_block_on(&rig.sim, cut.execute());
+    rig.log().apply_truncate(done).expect("cut");
+    rig.stored.truncate(1);
+    let read = sim_block_on(&rig.sim, late.execute()).expect("what it wants is not cut");
+    assert_eq!(read.records.len(), 300);
+    rig.append(&batch(1, 5000, 5, 2)).expect("appended");
+    rig.flush_all();
+    rig.log().shrink_tail(0);
+    rig.check();
+}
