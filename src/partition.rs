@@ -12,6 +12,11 @@ pub mod ladder;
 pub mod leader;
 pub mod produce_waiters;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod transcripts;
+
 pub use fetch_waiters::FetchTicket;
 pub use leader::Leader;
 pub use produce_waiters::{Acks, ProduceTicket};

@@ -104,16 +104,13 @@ impl Leader {
     /// The committed ISR is another one, in the same epoch.
     pub fn on_isr(&mut self, isr: Isr, fx: &mut Effects) {
         self.isr = isr;
-        if !self.isr.is_enough() {
-            self.replicated_waiters.drain(|w| fx.push(refuse(&w, AckError::NotEnoughReplicasAfterAppend)));
-        }
-        self.advance_high_watermark(fx);
+        self.on_in_sync_changed(fx);
     }
 
     /// `min.insync.replicas` has changed.
     pub fn on_min_insync_replicas(&mut self, count: usize, fx: &mut Effects) {
         self.isr.set_min_insync_replicas(count);
-        self.advance_high_watermark(fx);
+        self.on_in_sync_changed(fx);
     }
 
     /// Records below `to` are gone. Fetches that wait must look again: theirs may be among them.
@@ -128,7 +125,7 @@ impl Leader {
         self.replicated_waiters.expire(now, |w| fx.push(refuse(&w, AckError::TimedOut)));
     }
 
-    /// The leadership ends, for `reason`: everybody who waits is told.
+    /// The leadership ends, or the disk is full, for `reason`: everybody who waits is told, and no answer follows.
     pub fn on_resigned(&mut self, reason: AckError, fx: &mut Effects) {
         self.flushed_waiters.drain(|w| fx.push(refuse(&w, reason)));
         self.replicated_waiters.drain(|w| fx.push(refuse(&w, reason)));
@@ -148,6 +145,13 @@ impl Leader {
     /// Does any produce wait (so that time matters)?
     pub fn has_waiters(&self) -> bool {
         !self.flushed_waiters.is_empty() || !self.replicated_waiters.is_empty()
+    }
+
+    fn on_in_sync_changed(&mut self, fx: &mut Effects) {
+        if !self.isr.is_enough() {
+            self.replicated_waiters.drain(|w| fx.push(refuse(&w, AckError::NotEnoughReplicasAfterAppend)));
+        }
+        self.advance_high_watermark(fx);
     }
 
     fn advance_high_watermark(&mut self, fx: &mut Effects) {
