@@ -154,7 +154,9 @@ impl SimDisk {
     pub fn file_bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let world = self.world.borrow();
         let file = world.tree.file(world.tree.resolve(path).ok()?).ok()?;
-        Some(file.current().read(0, file.current().bytes as usize))
+        let mut bytes = vec![0; file.current().bytes as usize];
+        file.current().read(0, &mut bytes);
+        Some(bytes)
     }
     /// Puts a file there, durably, with its directories.
     pub fn set_file_bytes(&self, path: &Path, contents: &[u8]) {

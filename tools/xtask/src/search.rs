@@ -41,7 +41,8 @@ pub struct CrashOptions {
 
 /// Runs the simulator with these arguments.
 pub fn sim(options: &SimOptions) -> Result<()> {
-    let mut simulate = cargo(["run", "--quiet", "--release", "--package", "sim", "--"]);
+    // Not `--package sim`: dependencies would have other features than in the gate's build, and everything be compiled again.
+    let mut simulate = cargo(["run", "--quiet", "--release", "--bin", "sim", "--"]);
     run(simulate.args(&options.arguments))
 }
 

@@ -270,14 +270,13 @@ impl SimFile {
     }
     pub(in crate::disk) async fn read_at(&self, position: u64, bytes: usize) -> Result<IoBuffer, DiskError> {
         let node = self.node;
-        let read = self.run(FaultOn::Read, "read", bytes, move |world, _| {
-            Ok(world.tree.file(node)?.current().read(position, bytes))
-        });
-        let read = read.await?;
-        let mut buffer = IoBuffer::zeroed(bytes);
-        buffer[..read.len()].copy_from_slice(&read);
-        buffer.cut(read.len());
-        Ok(buffer)
+        self.run(FaultOn::Read, "read", bytes, move |world, _| {
+            let mut buffer = IoBuffer::zeroed(bytes);
+            let read = world.tree.file(node)?.current().read(position, &mut buffer);
+            buffer.cut(read);
+            Ok(buffer)
+        })
+        .await
     }
     pub(in crate::disk) async fn flush(&self) -> Result<(), DiskError> {
         let node = self.node;

@@ -16,6 +16,9 @@ use std::rc::Rc;
 /// Orders everything that completed on one disk.
 pub(super) type Sequence = u64;
 
+/// To compare with: much faster than byte by byte.
+static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+
 /// The bytes of a block; zeros take no memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
@@ -26,12 +29,13 @@ pub(super) enum Content {
 impl Content {
     /// A block of `bytes`, padded with zeros.
     pub(super) fn new(bytes: &[u8]) -> Content {
-        if bytes.iter().all(|&byte| byte == 0) {
+        if *bytes == ZEROS[..bytes.len()] {
             return Content::Zeros;
         }
-        let mut block = vec![0; BLOCK_BYTES];
-        block[..bytes.len()].copy_from_slice(bytes);
-        Content::Bytes(block.into())
+        if bytes.len() == BLOCK_BYTES {
+            return Content::Bytes(bytes.into());
+        }
+        Content::Bytes([bytes, &ZEROS[bytes.len()..]].concat().into())
     }
     fn to_vec(&self) -> Vec<u8> {
         match self {
@@ -93,19 +97,19 @@ impl Image {
             block.content = Content::new(&block.content.to_vec()[..kept]);
         }
     }
-    /// Bytes from `position`, as far as the file goes.
-    pub(super) fn read(&self, position: u64, bytes: usize) -> Vec<u8> {
-        let end = self.bytes.min(position + bytes as u64);
-        let mut read = vec![0; end.saturating_sub(position) as usize];
+    /// Reads from `position`, as far as the file goes, into zeros; how many bytes.
+    pub(super) fn read(&self, position: u64, buffer: &mut [u8]) -> usize {
+        let end = self.bytes.min(position + buffer.len() as u64);
+        let bytes = end.saturating_sub(position) as usize;
         let first = position / BLOCK_BYTES as u64;
         for (number, block) in self.blocks.range(first..end.div_ceil(BLOCK_BYTES as u64).max(first)) {
             if let Block { written: true, content: Content::Bytes(content) } = block {
                 let at = (number * BLOCK_BYTES as u64 - position) as usize;
-                let length = (read.len() - at).min(BLOCK_BYTES);
-                read[at..at + length].copy_from_slice(&content[..length]);
+                let length = (bytes - at).min(BLOCK_BYTES);
+                buffer[at..at + length].copy_from_slice(&content[..length]);
             }
         }
-        read
+        bytes
     }
     fn is_written(&self, block: u64) -> bool {
         self.blocks.get(&block).is_some_and(|found| found.written)
