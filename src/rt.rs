@@ -118,7 +118,8 @@ impl Rt {
         }
     }
 
-    /// Ends the process with status 1 and this message: what it would do next can't be believed.
+    /// Ends the process with status 1 and this message: what it would do next can't be believed. Simulated: unwinds into the
+    /// driver, which ends that process and no other (see [`sim::SimRuntime::run_until_death`]).
     pub fn die(&self, message: &str) -> ! {
         match self {
             Rt::Ring => {
@@ -126,9 +127,10 @@ impl Rt {
                 tracing::error!("{message}");
                 std::process::exit(1);
             }
-            Rt::Sim(_) => panic!("FATAL: {message}"),
+            Rt::Sim(_) => sim::die(message),
         }
     }
+
     /// A random number, from the seed where simulated.
     pub fn random_u64(&self) -> u64 {
         match self {

@@ -11,9 +11,11 @@ mod time;
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -32,6 +34,24 @@ const WALL_START_MS: i64 = 1_700_000_000_000;
 /// A simulated executor, for the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SimExecutor(usize);
+
+/// The end of a process by its own will: [`Rt::die`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The executor that ended it.
+    pub executor: SimExecutor,
+    /// Why.
+    pub message: String,
+}
+
+/// What a dying task unwinds with.
+struct LastWords(String);
+
+/// Ends the task that calls it; its driver ends the process.
+pub(super) fn die(message: &str) -> ! {
+    // No panic: nothing is wrong with the simulation, and no hook is to speak of it.
+    resume_unwind(Box::new(LastWords(message.to_owned())))
+}
 
 /// A simulated executor as its own tasks see it. Cheap to clone.
 #[derive(Clone)]
@@ -123,14 +143,22 @@ impl SimRuntime {
         self.world.state.borrow().executors[executor.0].name.clone()
     }
 
-    /// Runs runnable tasks, in an order drawn from the seed, until none is left; says how many polls that took.
-    pub fn run_ready(&self) -> u64 {
-        let mut polls = 0;
-        while let Some(task) = self.next_task() {
-            self.poll(task);
-            polls += 1;
+    /// Runs runnable tasks, in an order drawn from the seed, until none is left. A process that dies panics here.
+    pub fn run_ready(&self) {
+        if let Some(death) = self.run_until_death() {
+            panic!("FATAL: {}", death.message);
         }
-        polls
+    }
+
+    /// As [`SimRuntime::run_ready`], but stops when a process dies. No task of it may run again: kill its executors, then go on.
+    #[must_use]
+    pub fn run_until_death(&self) -> Option<Death> {
+        while let Some(task) = self.next_task() {
+            if let Some(message) = self.poll(task) {
+                return Some(Death { executor: SimExecutor(task.executor), message });
+            }
+        }
+        None
     }
 
     fn next_task(&self) -> Option<TaskId> {
@@ -148,21 +176,27 @@ impl SimRuntime {
         Some(task)
     }
 
-    fn poll(&self, id: TaskId) {
-        let Some(mut task) = self.world.state.borrow_mut().tasks.take(id) else {
-            return;
-        };
+    /// The last words of the process, if the task ends it.
+    fn poll(&self, id: TaskId) -> Option<String> {
+        let mut task = self.world.state.borrow_mut().tasks.take(id)?;
         // The task may spawn, wake, sleep: nothing is borrowed while it runs.
-        if task.poll().is_pending() {
-            let mut state = self.world.state.borrow_mut();
-            if state.executors[id.executor].alive {
+        let polled = catch_unwind(AssertUnwindSafe(|| task.poll()));
+        let mut state = self.world.state.borrow_mut();
+        match &polled {
+            Ok(Poll::Pending) if state.executors[id.executor].alive => {
                 state.tasks.put_back(id, task);
-                return;
+                return None;
             }
-        } else {
-            self.world.state.borrow_mut().tasks.end(id);
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) | Err(_) => state.tasks.end(id),
         }
+        drop(state);
         drop(task);
+        let unwound_with = polled.err()?;
+        match unwound_with.downcast::<LastWords>() {
+            Ok(last_words) => Some(last_words.0),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// When the next timer is due, or a stalled executor with something to do goes on; ns of virtual time.

@@ -280,3 +280,34 @@ fn a_loop_that_never_waits_is_found() {
     });
     runtime.run_ready();
 }
+
+#[test]
+fn a_process_that_dies_stops_the_run_and_the_others_go_on_without_it() {
+    let runtime = SimRuntime::new(1);
+    let (victim, one) = runtime.new_executor("one");
+    let (_, two) = runtime.new_executor("two");
+    let (dying, ran) = (one.clone(), Rc::new(Cell::new(0)));
+    one.spawn(async move { dying.die("the disk is gone") });
+    for rt in [&one, &two] {
+        let (rt2, ran) = (rt.clone(), ran.clone());
+        rt.spawn(async move {
+            rt2.sleep(Duration::from_secs(1)).await;
+            ran.set(ran.get() + 1);
+        });
+    }
+    let death = runtime.run_until_death().expect("a task dies");
+    assert_eq!(death, Death { executor: victim, message: "the disk is gone".into() });
+    runtime.kill_executor(victim);
+    drive(&runtime, u64::MAX);
+    assert_eq!(ran.get(), 1);
+}
+
+#[test]
+#[should_panic(expected = "FATAL: the disk is gone")]
+fn where_nobody_expects_a_death_it_ends_the_simulation() {
+    let runtime = SimRuntime::new(1);
+    let (_, rt) = runtime.new_executor("a");
+    let dying = rt.clone();
+    rt.spawn(async move { dying.die("the disk is gone") });
+    runtime.run_ready();
+}

@@ -133,6 +133,14 @@ impl SimDisk {
     pub fn stall_until(&self, until_ns: u64) {
         self.world.borrow_mut().stalled_until_ns = until_ns;
     }
+    /// What file blocks take.
+    pub fn used_bytes(&self) -> u64 {
+        self.world.borrow().used_bytes()
+    }
+    /// How many operations have failed, by faults or for want of room.
+    pub fn error_count(&self) -> u64 {
+        self.world.borrow().error_count
+    }
     /// Room for file blocks from now on.
     pub fn set_capacity_bytes(&self, capacity_bytes: Option<u64>) {
         self.world.borrow_mut().options.capacity_bytes = capacity_bytes;

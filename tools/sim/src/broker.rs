@@ -109,20 +109,9 @@ pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>
     world.start(broker, 3);
     world.start(clients, PRODUCERS + CONSUMERS);
 
-    let mut nemesis = Nemesis::new(vec![(broker, vec![2, 3, 4])], &[clients], SECOND / 3);
+    let nemesis = Nemesis::new(vec![(broker, vec![2, 3, 4])], &[clients], SECOND / 3);
     let is_done = || history.is_broken() || history.done() == (PRODUCERS, CONSUMERS);
-    let mut stopped = Stopped::Time;
-    while stopped == Stopped::Time && world.now_ns() < 20 * SECOND {
-        stopped = world.run_until(nemesis.next_ns(), is_done);
-        if stopped == Stopped::Time {
-            nemesis.act(&mut world);
-        }
-    }
-    nemesis.relent(&mut world);
-    if stopped == Stopped::Time {
-        let deadline_ns = world.now_ns() + 120 * SECOND;
-        stopped = world.run_until(deadline_ns, is_done);
-    }
+    let stopped = nemesis.torment(&mut world, is_done);
     let verdict = verdict(&history, stopped);
     (Report { trace: world.trace.to_string(), digest: world.digest(), steps: world.steps() }, verdict)
 }
@@ -131,6 +120,7 @@ fn verdict(history: &History, stopped: Stopped) -> Result<()> {
     history.verdict(stopped == Stopped::Condition)?;
     match stopped {
         Stopped::Condition | Stopped::Steps => Ok(()),
+        Stopped::Died => bail!("the broker ended itself, though its disk had not failed"),
         Stopped::Time | Stopped::Quiet => {
             let (producers, consumers) = history.done();
             bail!("nothing breaks any more, but only {producers} producers and {consumers} consumers are done")

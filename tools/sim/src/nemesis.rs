@@ -1,17 +1,37 @@
 //! What goes wrong in a world, and when: drawn from its seed.
 //!
-//! *Invariants*: what is broken is mended some time later, and [`Nemesis::relent`] mends everything: after it a world must be
-//! able to finish its work.
+//! *Invariants*: what is broken is mended some time later, and in the end everything is: then a world must be able to finish its
+//! work.
 
 use rand::Rng;
+use storage::disk::{Fault, FaultOn};
 
-use crate::world::{Crash, MachineId, World};
+use crate::world::{Crash, MachineId, Stopped, World};
 
 const MS: u64 = 1_000_000;
+const SECOND: u64 = 1000 * MS;
+/// How long it breaks things.
+const TORMENT_NS: u64 = 20 * SECOND;
+/// How long a world has to finish its work after that.
+const GRACE_NS: u64 = 120 * SECOND;
+/// What a disk may be told to refuse: flushes more often, for a failed one is believed by no one.
+const REFUSALS: [FaultOn; 8] = [
+    FaultOn::Flush,
+    FaultOn::Flush,
+    FaultOn::Flush,
+    FaultOn::Write,
+    FaultOn::Read,
+    FaultOn::Allocate,
+    FaultOn::Name,
+    FaultOn::SyncDir,
+];
 
 /// A trouble that has passed some time later.
 enum Mend {
     Restart(MachineId),
+    /// Its disk works again, and whoever had to do with it as it was starts anew.
+    ReplaceDisk(MachineId),
+    GiveSpace(MachineId),
     Heal(MachineId, MachineId),
 }
 
@@ -35,14 +55,32 @@ impl Nemesis {
         Nemesis { victims, all, pause_ns, next_strike_ns: pause_ns, mends: Vec::new() }
     }
 
+    /// Breaks things until the time for that is over, then waits for the world to finish its work.
+    pub fn torment(mut self, world: &mut World, is_done: impl Fn() -> bool) -> Stopped {
+        let mut stopped = Stopped::Time;
+        while stopped == Stopped::Time && world.now_ns() < TORMENT_NS {
+            stopped = world.run_until(self.next_ns(), &is_done);
+            if stopped == Stopped::Time {
+                self.act(world);
+            }
+        }
+        self.relent(world);
+        if stopped == Stopped::Time {
+            let deadline_ns = world.now_ns() + GRACE_NS;
+            stopped = world.run_until(deadline_ns, is_done);
+        }
+        stopped
+    }
+
     /// When it acts next.
-    pub fn next_ns(&self) -> u64 {
+    fn next_ns(&self) -> u64 {
         self.mends.iter().map(|(at_ns, _)| *at_ns).chain([self.next_strike_ns]).min().expect("it always has plans")
     }
 
     /// Does what is due.
-    pub fn act(&mut self, world: &mut World) {
+    fn act(&mut self, world: &mut World) {
         let now_ns = world.now_ns();
+        self.attend_to_the_dead(world);
         while let Some(due) = self.mends.iter().position(|(at_ns, _)| *at_ns <= now_ns) {
             let (_, mend) = self.mends.remove(due);
             self.mend(world, mend);
@@ -53,17 +91,39 @@ impl Nemesis {
         }
     }
 
+    /// Whoever ended itself is restarted some time later.
+    fn attend_to_the_dead(&mut self, world: &mut World) {
+        for index in 0..self.victims.len() {
+            let (victim, _) = self.victims[index];
+            let is_planned = |(_, mend): &(u64, Mend)| matches!(mend, Mend::Restart(id) if *id == victim);
+            if !world.is_up(victim) && !self.mends.iter().any(is_planned) {
+                self.plan_restart(world, victim);
+            }
+        }
+    }
+
     /// Mends everything, and leaves it alone from now on.
-    pub fn relent(mut self, world: &mut World) {
+    fn relent(mut self, world: &mut World) {
         world.log("nemesis", format_args!("relents"));
-        for (_, mend) in std::mem::take(&mut self.mends) {
+        self.attend_to_the_dead(world);
+        while !self.mends.is_empty() {
+            let (_, mend) = self.mends.remove(0);
             self.mend(world, mend);
         }
         world.net.heal_all();
     }
 
-    fn mend(&self, world: &mut World, mend: Mend) {
+    fn mend(&mut self, world: &mut World, mend: Mend) {
         match mend {
+            Mend::ReplaceDisk(id) => {
+                world.log("nemesis", format_args!("mends the disk of {}", world.name(id)));
+                world.disk(id).heal();
+                self.crash(world, id, Crash::Kill);
+            }
+            Mend::GiveSpace(id) => {
+                world.log("nemesis", format_args!("gives space to {}", world.name(id)));
+                world.disk(id).set_capacity_bytes(None);
+            }
             Mend::Restart(id) => {
                 let choices = self.victims.iter().find(|(victim, _)| *victim == id).map(|(_, choices)| &choices[..]);
                 let choices = choices.expect("only victims are restarted");
@@ -79,13 +139,15 @@ impl Nemesis {
 
     fn strike(&mut self, world: &mut World) {
         let (victim, _) = self.victims[world.dice.random_range(0..self.victims.len())];
-        match world.dice.random_range(0..9) {
+        match world.dice.random_range(0..13) {
             0 | 1 => self.crash(world, victim, Crash::Kill),
             2 | 3 => self.crash(world, victim, Crash::Power),
             4 => self.cut(world, false),
             5 => self.cut(world, true),
             6 => self.reset(world),
             7 => stall(world, victim),
+            8..=10 => self.break_disk(world, victim),
+            11 => self.fill_disk(world, victim),
             _ => {
                 let by_ms = world.dice.random_range(-3_600_000..=3_600_000);
                 world.log("nemesis", format_args!("sets the wall clock {by_ms} ms on"));
@@ -97,9 +159,39 @@ impl Nemesis {
     fn crash(&mut self, world: &mut World, victim: MachineId, crash: Crash) {
         if world.is_up(victim) {
             world.crash(victim, crash);
-            let down_ns = world.dice.random_range(MS..=2000 * MS);
-            self.mends.push((world.now_ns() + down_ns, Mend::Restart(victim)));
+            self.plan_restart(world, victim);
         }
+    }
+
+    fn plan_restart(&mut self, world: &mut World, victim: MachineId) {
+        let down_ns = world.dice.random_range(MS..=2000 * MS);
+        self.mends.push((world.now_ns() + down_ns, Mend::Restart(victim)));
+    }
+
+    /// Some operation of the disk fails soon, or all of its kind do.
+    fn break_disk(&mut self, world: &mut World, victim: MachineId) {
+        let on = REFUSALS[world.dice.random_range(0..REFUSALS.len())];
+        let skip_count = world.dice.random_range(0..40);
+        let is_for_good = world.chance(4);
+        let fault = if is_for_good { Fault::every(on, "") } else { Fault::next(on, "") };
+        let name = world.name(victim);
+        world.log(
+            "nemesis",
+            format_args!("breaks the disk of {name}: {on:?} after {skip_count}, for good: {is_for_good}"),
+        );
+        world.disk(victim).fail(fault.after(skip_count));
+        let until_ns = world.now_ns() + world.dice.random_range(MS..=2000 * MS);
+        self.mends.push((until_ns, Mend::ReplaceDisk(victim)));
+    }
+
+    /// The disk has room for no more than a little.
+    fn fill_disk(&mut self, world: &mut World, victim: MachineId) {
+        let room_bytes = world.dice.random_range(0..=2 << 20);
+        world.log("nemesis", format_args!("leaves {} {room_bytes} bytes of space", world.name(victim)));
+        let disk = world.disk(victim);
+        disk.set_capacity_bytes(Some(disk.used_bytes() + room_bytes));
+        let until_ns = world.now_ns() + world.dice.random_range(MS..=3000 * MS);
+        self.mends.push((until_ns, Mend::GiveSpace(victim)));
     }
 
     /// Two different machines, if there are.

@@ -59,20 +59,9 @@ pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>
     world.start(server, 2);
     world.start(clients, usize::try_from(CLIENTS).expect("there are few"));
 
-    let mut nemesis = Nemesis::new(vec![(server, vec![1, 2, 3])], &[clients], SECOND / 2);
+    let nemesis = Nemesis::new(vec![(server, vec![1, 2, 3])], &[clients], SECOND / 2);
     let is_done = || acknowledged.finished.get() == CLIENTS;
-    let mut stopped = Stopped::Time;
-    while stopped == Stopped::Time && world.now_ns() < 20 * SECOND {
-        stopped = world.run_until(nemesis.next_ns(), is_done);
-        if stopped == Stopped::Time {
-            nemesis.act(&mut world);
-        }
-    }
-    nemesis.relent(&mut world);
-    if stopped != Stopped::Steps {
-        let deadline_ns = world.now_ns() + 120 * SECOND;
-        stopped = world.run_until(deadline_ns, is_done);
-    }
+    let stopped = nemesis.torment(&mut world, is_done);
     let disk = world.disk(server);
     let verdict = acknowledged.check(stopped, |path| disk.file_bytes(path).is_some());
     (Report { trace: world.trace.to_string(), digest: world.digest(), steps: world.steps() }, verdict)
@@ -96,6 +85,7 @@ impl Acknowledged {
         }
         match stopped {
             Stopped::Condition | Stopped::Steps => Ok(()),
+            Stopped::Died => bail!("the server ended itself, though its disk had not failed"),
             Stopped::Time | Stopped::Quiet => {
                 bail!("nothing breaks any more, but {} of {CLIENTS} clients are done", self.finished.get())
             }
@@ -153,10 +143,11 @@ fn serve_connection(rt: &Rt, accepted: Accepted, disk: &Disk, bugs: Bugs) {
     let Ok((read, write)) = accepted.bind() else { return };
     let disk = disk.clone();
     // However it ends, the connection closes with it.
-    rt.spawn(async move { drop(answer(read, write, disk, bugs).await) });
+    let dying = rt.clone();
+    rt.spawn(async move { drop(answer(read, write, disk, &dying, bugs).await) });
 }
 
-async fn answer(read: ReadHalf, mut write: WriteHalf, disk: Disk, bugs: Bugs) -> Result<()> {
+async fn answer(read: ReadHalf, mut write: WriteHalf, disk: Disk, rt: &Rt, bugs: Bugs) -> Result<()> {
     let mut frames = FrameReader::new(read, 1 << 10);
     while let Some(length) = frames.next_length().await? {
         let mut body = frames.body(length).await?;
@@ -164,7 +155,11 @@ async fn answer(read: ReadHalf, mut write: WriteHalf, disk: Disk, bugs: Bugs) ->
         if bugs.answers_early {
             write.write_all_vectored(&[&frame(&number.to_be_bytes())]).await?;
         }
-        store(&disk, client, number).await?;
+        match store(&disk, client, number).await {
+            // It may have lost what another request has written and is about to flush.
+            Err(error) if error.operation == "flush" => rt.die(&error.to_string()),
+            outcome => outcome?,
+        }
         if !bugs.answers_early {
             write.write_all_vectored(&[&frame(&number.to_be_bytes())]).await?;
         }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use chronik::rt::Rt;
-use chronik::rt::sim::{SimExecutor, SimRuntime};
+use chronik::rt::sim::{Death, SimExecutor, SimRuntime};
 use net::stream::Net;
 use net::stream::sim::{SimNet, SimNetOptions};
 use rand::rngs::SmallRng;
@@ -65,6 +65,8 @@ struct Machine {
     /// Of the process that runs; none: it is down.
     executors: Vec<SimExecutor>,
     processes_started: u64,
+    /// Errors of its disk before this process.
+    earlier_disk_errors: u64,
 }
 
 /// How a process ends before its time.
@@ -87,6 +89,8 @@ pub enum Stopped {
     Quiet,
     /// It took too many steps.
     Steps,
+    /// A process ended itself without a reason: no operation of its disk had failed.
+    Died,
 }
 
 /// How a world behaves.
@@ -142,6 +146,7 @@ impl World {
             boot,
             executors: Vec::new(),
             processes_started: 0,
+            earlier_disk_errors: 0,
         });
         MachineId(self.machines.len() - 1)
     }
@@ -151,6 +156,7 @@ impl World {
         let machine = &mut self.machines[id.0];
         assert!(machine.executors.is_empty(), "{} runs already", machine.name);
         machine.processes_started += 1;
+        machine.earlier_disk_errors = machine.disk.error_count();
         let mut rts = Vec::with_capacity(executors);
         for executor in 0..executors {
             let name = format!("{}.{}/{executor}", machine.name, machine.processes_started);
@@ -229,10 +235,26 @@ impl World {
         self.trace.log(self.now_ns, who, what);
     }
 
+    /// A process has ended itself. It may, once its disk has failed it; then it is as after any crash. False: it may not.
+    fn bury(&mut self, death: &Death) -> bool {
+        let dead = self.machines.iter().position(|machine| machine.executors.contains(&death.executor));
+        let id = MachineId(dead.expect("every executor is a machine's"));
+        self.log(self.name(id), format_args!("dies: {}", death.message));
+        let machine = &self.machines[id.0];
+        let has_reason = machine.disk.error_count() > machine.earlier_disk_errors;
+        let crash = if self.chance(2) { Crash::Kill } else { Crash::Power };
+        self.crash(id, crash);
+        has_reason
+    }
+
     /// Runs until `is_done`, or until `until_ns`, whichever is first.
     pub fn run_until(&mut self, until_ns: u64, is_done: impl Fn() -> bool) -> Stopped {
         loop {
-            self.runtime.run_ready();
+            while let Some(death) = self.runtime.run_until_death() {
+                if !self.bury(&death) {
+                    return Stopped::Died;
+                }
+            }
             if is_done() {
                 return Stopped::Condition;
             }

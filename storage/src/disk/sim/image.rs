@@ -1,8 +1,7 @@
 //! A simulated file: what a reader sees, what the device holds for good, and the changes between the two.
 //!
 //! *Which core*: the simulation's one thread.
-//! *Invariants*: the current image is the durable one with every pending change applied in order (but for what a failed flush
-//! lost). Metadata (extents, size)
+//! *Invariants*: the current image is the durable one with every pending change applied in order. Metadata (extents, size)
 //! reaches the device in order, as through a journal; data in any order, torn at the device's sectors.
 //! *Not here*: names (tree.rs), time and faults (world.rs).
 
@@ -238,12 +237,14 @@ impl SimInode {
             Change::Allocated(_) | Change::Written(_) => true,
         });
     }
-    /// A failed flush: the device may have dropped what it had cached, and the next flush would not tell.
+    /// A failed flush: the device may have dropped what it had cached, and the next flush would not tell. Reads go to the device.
     pub(super) fn lose_cached(&mut self, upto: Sequence, dice: &mut SmallRng) {
         self.changes.retain(|(sequence, change)| {
             let cached = *sequence <= upto && matches!(change, Change::Data(..));
             !(cached && dice.random_bool(0.5))
         });
+        self.current = self.durable.clone();
+        self.changes.iter().for_each(|(_, change)| self.current.apply(change));
     }
     /// Power is lost: of the metadata changes the first few remain, of the data any sectors.
     pub(super) fn lose_power(&mut self, loss: &mut Loss<'_>) {

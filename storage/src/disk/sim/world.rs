@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) stalled_until_ns: u64,
     /// Grows with every end of a process: what belongs to an earlier one is dead.
     pub(super) life: u64,
+    /// Errors that were answered, of faults and for want of room.
+    pub(super) error_count: u64,
     dice: SmallRng,
     now_ns: u64,
     next_operation: u64,
@@ -61,6 +63,7 @@ impl World {
             drain_waiters: Vec::new(),
             stalled_until_ns: 0,
             life: 0,
+            error_count: 0,
             dice: SmallRng::seed_from_u64(seed),
             now_ns: 0,
             next_operation: 0,
@@ -98,6 +101,7 @@ impl World {
         while self.next_due().is_some_and(|due_ns| due_ns <= self.now_ns) {
             let ((_, number), operation) = self.in_flight.pop_first().expect("something is due");
             let fault = self.draw_fault(&operation);
+            self.error_count += u64::from(fault.is_some());
             self.note(number, &operation, fault.is_some());
             let ending = if fault.is_some() { Ending::Broken } else { Ending::Whole };
             wakers.extend((operation.work)(self, ending, fault));
@@ -157,8 +161,9 @@ impl World {
     }
 
     /// Fails if `blocks` more do not fit.
-    fn reserve(&self, blocks: u64) -> Result<(), DiskErrorReason> {
+    fn reserve(&mut self, blocks: u64) -> Result<(), DiskErrorReason> {
         if blocks > 0 && blocks * BLOCK_BYTES as u64 > self.free_bytes() {
+            self.error_count += 1;
             return Err(DiskErrorReason::NoSpace);
         }
         Ok(())
@@ -166,8 +171,11 @@ impl World {
     pub(super) fn free_bytes(&self) -> u64 {
         match self.options.capacity_bytes {
             None => u64::MAX / 2,
-            Some(capacity) => capacity.saturating_sub(self.tree.block_count() * BLOCK_BYTES as u64),
+            Some(capacity) => capacity.saturating_sub(self.used_bytes()),
         }
+    }
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.tree.block_count() * BLOCK_BYTES as u64
     }
     pub(super) fn write(
         &mut self,
