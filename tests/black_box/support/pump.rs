@@ -3,8 +3,8 @@
 //! Invariants: record n of a partition carries the number n, so a log without loss, duplicate or reordering holds n at offset n.
 //! Not here: the faults.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ struct Ledger {
     /// Every number below was acknowledged.
     acknowledged: Vec<AtomicI64>,
     /// The first thing that went wrong.
-    fault: std::sync::Mutex<Option<String>>,
+    fault: Mutex<Option<String>>,
+    /// Goes with `fault`: something was acknowledged, or went wrong.
+    news: Condvar,
     stop: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl ProducerContext for Context {
                         "partition {partition}: record {number} acknowledged at offset {offset}, after {before}"
                     ));
                 }
+                self.0.news.notify_all();
             }
             Err((error, message)) => {
                 self.0.note(format!("partition {}: record {number}: {error}", message.partition()))
@@ -88,7 +91,8 @@ impl Pump {
         let ledger = Arc::new(Ledger {
             sent: counters(),
             acknowledged: counters(),
-            fault: std::sync::Mutex::default(),
+            fault: Mutex::default(),
+            news: Condvar::new(),
             stop: AtomicBool::new(false),
         });
         let thread = {
@@ -116,6 +120,12 @@ impl Pump {
             self.assert_sound();
             (self.acknowledged() >= goal).then_some(())
         });
+    }
+
+    /// Waits until something is acknowledged, but not for ever. It may have been a moment ago.
+    pub fn wait_for_news(&self, limit: Duration) {
+        let fault = self.ledger.fault.lock().expect("no holder panics");
+        drop(self.ledger.news.wait_timeout(fault, limit).expect("no holder panics"));
     }
 
     /// Nothing was refused, repeated or acknowledged in another place.

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -26,7 +26,7 @@ use crate::command::{cargo, command, output, quietly, run as run_command};
 use crate::tools::{Need, ensure_packages};
 use crate::workspace;
 pub use guest::{GuestOptions, run as run_guest};
-use machine::Boot;
+use machine::{Boot, Life};
 use write_log::WriteLog;
 
 /// XFS has no smaller ones.
@@ -43,14 +43,14 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "ext4")]
     fs: FileSystem,
     /// Seconds of load between two cuts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// Chooses the moments and what survives.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tries this test switch of the broker's, which breaks it on purpose: a cut must find it.
-    #[arg(long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    /// Takes a broker that acknowledges before the flush: fails unless a cut finds it out.
+    #[arg(long)]
+    broken: bool,
 }
 
 /// What can be mounted in there.
@@ -73,53 +73,78 @@ impl FileSystem {
 
 /// Runs the chain.
 pub fn run(options: &Options) -> Result<()> {
-    ensure_packages(Need::PowerCut)?;
-    run_command(&mut cargo(["build", "--quiet", "--release", "--bin", "chronik-server"]))?;
-    let home = workspace::target().join("powercut").join(options.fs.name());
-    if home.exists() {
-        fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
-    }
-    fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
-    let mut boot = Boot {
-        file_system: options.fs.name().to_owned(),
-        disk_bytes: DISK_BYTES,
-        test_binary: black_box_binary()?,
-        server: workspace::release_binary("chronik-server"),
-        scratch: workspace::target().join("tmp"),
-        home: home.clone(),
-        ledger: String::new(),
-        seconds: options.seconds,
-        environment: options.env.clone(),
-    };
+    let mut boot = prepare(options)?;
     let mut random = SmallRng::seed_from_u64(options.seed);
-    make_file_system(options.fs, &boot.disk())?;
     for cut in 1..=options.cuts {
         let started = Instant::now();
-        boot.run(LOG_BYTES)
-            .with_context(|| format!("boot {cut}, seed {}; everything is in {}", options.seed, home.display()))?;
+        if let Life::Lost(said) = boot.run(LOG_BYTES)? {
+            return options.judge(&boot, cut - 1, &said);
+        }
         let log = WriteLog::read(&boot.log())?;
         let crash = crash::choose(&log, &mut random);
         if let Some(ledger) = crash.ledger(&log) {
             boot.ledger = ledger.to_owned();
         }
         crash.apply(&log, &boot.disk_before(), &boot.disk(), &mut random)?;
-        println!("cut {cut}: {}, acknowledged {}, {:.1} s", crash, boot.ledger, started.elapsed().as_secs_f64());
+        println!("cut {cut}: {}, known {}, {:.1} s", crash, boot.ledger, started.elapsed().as_secs_f64());
     }
     boot.seconds = 0;
-    boot.run(LOG_BYTES).with_context(|| format!("the last audit; everything is in {}", home.display()))?;
+    if let Life::Lost(said) = boot.run(LOG_BYTES)? {
+        return options.judge(&boot, options.cuts, &said);
+    }
+    ensure!(!options.broken, "{} cuts, and no one showed that it acknowledges before the flush", options.cuts);
     println!("{} cuts on {}: nothing acknowledged was lost", options.cuts, options.fs.name());
     Ok(())
+}
+
+impl Options {
+    /// Something was lost: well so, if a fault was planted.
+    fn judge(&self, boot: &Boot, cut: u32, said: &str) -> Result<()> {
+        if self.broken {
+            println!("cut {cut} shows what is broken:\n{said}");
+            return Ok(());
+        }
+        bail!("after cut {cut} of seed {}; everything is in {}\n{said}", self.seed, boot.home.display())
+    }
+}
+
+/// Builds what is run in the machine, and makes its disk.
+fn prepare(options: &Options) -> Result<Boot> {
+    ensure_packages(Need::PowerCut)?;
+    let (kind, name, path) = match options.broken {
+        false => ("--bin", "chronik-server", "chronik-server"),
+        true => ("--example", "broken-server", "examples/broken-server"),
+    };
+    run_command(&mut cargo(["build", "--quiet", "--release", "--package", "chronik", kind, name]))?;
+    let home = workspace::target().join("powercut").join(options.fs.name());
+    if home.exists() {
+        fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
+    }
+    fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
+    let boot = Boot {
+        file_system: options.fs.name().to_owned(),
+        disk_bytes: DISK_BYTES,
+        test_binary: black_box_binary()?,
+        server: workspace::release_binary(path),
+        scratch: workspace::target().join("tmp"),
+        home,
+        ledger: String::new(),
+        seconds: options.seconds,
+    };
+    make_file_system(options.fs, &boot.disk())?;
+    Ok(boot)
 }
 
 /// An empty file system in a sparse file.
 fn make_file_system(kind: FileSystem, disk: &Path) -> Result<()> {
     fs::File::create(disk)?.set_len(DISK_BYTES)?;
     let program = format!("/sbin/mkfs.{}", kind.name());
-    let quiet: &[&str] = match kind {
-        FileSystem::Ext4 => &["-q", "-F"],
-        FileSystem::Xfs => &["-q", "-f"],
+    let arguments: &[&str] = match kind {
+        // Blocks as a disk of ordinary size gets them, and nothing left to write in the background.
+        FileSystem::Ext4 => &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
+        FileSystem::Xfs => &["-q", "-f", "-b", "size=4096"],
     };
-    quietly(command(&program, quiet).arg(disk))
+    quietly(command(&program, arguments).arg(disk))
 }
 
 /// The black-box tests, built; cargo says where.

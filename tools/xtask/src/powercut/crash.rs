@@ -16,7 +16,7 @@ use rand::{Rng, rngs::SmallRng};
 use super::write_log::{Entry, WriteLog};
 use crate::command::{command, quietly};
 
-/// As mkfs chooses it, for both.
+/// As mkfs is told, for both.
 const FILE_SYSTEM_BLOCK_BYTES: usize = 4096;
 
 /// Where the power goes.
@@ -37,10 +37,11 @@ impl fmt::Display for Crash {
     }
 }
 
-/// Somewhere in the log, all entries alike.
+/// Every second cut is anywhere in the log, the others under load, which begins with the first mark: most of a log may be a mount.
 pub fn choose(log: &WriteLog, random: &mut SmallRng) -> Crash {
-    let count = log.entries.len();
-    at(log, random.random_range(0..=count))
+    let load = log.entries.iter().position(|entry| entry.mark.is_some()).unwrap_or(0);
+    let from = if random.random_bool(0.5) { load } else { 0 };
+    at(log, random.random_range(from..=log.entries.len()))
 }
 
 /// The power goes before entry `cut` has completed.

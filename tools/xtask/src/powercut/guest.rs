@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::machine::Boot;
-use crate::command::{command, output, quietly};
+use crate::command::{command, quietly, watched};
 
 const MODULES: [&str; 3] = ["dm-mod", "dm-bufio", "dm-log-writes"];
 const RESULTS: &str = "/mnt";
@@ -71,10 +71,9 @@ fn run_test(boot: &Boot, disk: &Path) -> Result<()> {
     let mut test = guest(&boot.test_binary.display().to_string(), &["powercut::", "--nocapture", "--test-threads=1"]);
     test.env("CHRONIK_TEST_SERVER", &boot.server).env("CHRONIK_POWERCUT_DISK", disk).env("TMPDIR", &boot.scratch);
     test.env("CHRONIK_POWERCUT_LEDGER", &boot.ledger).env("CHRONIK_POWERCUT_SECONDS", boot.seconds.to_string());
-    test.envs(boot.environment.iter().filter_map(|setting| setting.split_once('=')));
-    let said = output(&mut test)?;
-    println!("{said}");
-    ensure!(said.contains("1 passed"), "the test did not run");
+    let (succeeded, said) = watched(&mut test)?;
+    ensure!(succeeded, "the test failed");
+    ensure!(said.iter().any(|line| line.contains("1 passed")), "the test did not run");
     Ok(())
 }
 

@@ -16,6 +16,8 @@ use crate::command::{command, quietly};
 
 /// Boot, mount, recovery and audit take less, and then comes the load.
 const LIMIT: Duration = Duration::from_secs(240);
+/// What the test says before it begins to load.
+const FOUND: &str = "everything is there";
 const MEMORY: &str = "mem=1200M";
 
 /// What the guest is told, and where its things lie. Written to `boot.json`, which the guest reads through its root.
@@ -37,8 +39,14 @@ pub struct Boot {
     pub ledger: String,
     /// Of load.
     pub seconds: u32,
-    /// More environment for the test, `NAME=VALUE`.
-    pub environment: Vec<String>,
+}
+
+/// How one boot went.
+pub enum Life {
+    /// Everything was found, and the load ran to its end.
+    Sound,
+    /// Something was not found; what the test said.
+    Lost(String),
 }
 
 impl Boot {
@@ -62,8 +70,8 @@ impl Boot {
         self.home.join("results")
     }
 
-    /// Boots, and waits until the machine is off. Err: it did not say that all was well.
-    pub fn run(&self, log_bytes: u64) -> Result<()> {
+    /// Boots, and waits until the machine is off. Err: the test did not run.
+    pub fn run(&self, log_bytes: u64) -> Result<Life> {
         quietly(command("cp", ["--sparse=always"]).arg(self.disk()).arg(self.disk_before()))?;
         File::create(self.log())?.set_len(log_bytes)?;
         if self.results().exists() {
@@ -75,12 +83,16 @@ impl Boot {
         let console = self.home.join("console");
         self.power_on(&settings, &console)?;
         let outcome = fs::read_to_string(self.results().join("outcome")).unwrap_or_else(|_| "no word".to_owned());
-        if outcome.trim() != "ok" {
-            let said = String::from_utf8_lossy(&fs::read(&console)?).into_owned();
-            let lines: Vec<&str> = said.lines().collect();
-            bail!("the machine says: {outcome}\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        if outcome.trim() == "ok" {
+            return Ok(Life::Sound);
         }
-        Ok(())
+        let said = String::from_utf8_lossy(&fs::read(&console)?).into_owned();
+        let lines: Vec<&str> = said.lines().collect();
+        let tail = lines[lines.len().saturating_sub(60)..].join("\n");
+        if said.contains("test result: FAILED") && !said.contains(FOUND) {
+            return Ok(Life::Lost(tail));
+        }
+        bail!("the machine says: {outcome}; everything is in {}\n{tail}", self.home.display())
     }
 
     /// Compiles what lets this kernel run on newer processors; see xstate.c.
