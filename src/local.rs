@@ -1,4 +1,4 @@
-//! What tasks of one executor need from each other: an answer, a nudge, a count of who is still at work, a budget of bytes,
+//! What tasks of one executor need from each other: an answer, a nudge, a pulse, a count of who is still at work, a budget of bytes,
 //! a bounded queue.
 //!
 //! *Which core*: any; nothing here is `Send`.
@@ -9,10 +9,12 @@ mod budget;
 mod gate;
 mod notify;
 mod oneshot;
+mod pulse;
 mod queue;
 
 pub use budget::{Budget, Permit};
 pub use gate::{Gate, Pass};
 pub use notify::Notify;
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use pulse::Pulse;
 pub use queue::Queue;

@@ -44,7 +44,7 @@ use storage::turn::Barrier;
 use crate::config::Config;
 use crate::config::topic::TopicConfig;
 use crate::limits;
-use crate::local::{Gate, Notify};
+use crate::local::{Gate, Notify, Pulse};
 use crate::message::{FetchError, Reply, SharedImage};
 use crate::metrics::{PartitionMetrics, ShardMetrics};
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
@@ -76,6 +76,12 @@ pub struct Shard {
     pub(crate) waiting: Notify,
     /// All is flushed, and the flush loop has ended.
     pub(crate) flushed: Notify,
+    /// A turn is in flight.
+    pub(crate) in_turn: Cell<bool>,
+    pub(crate) turn_ended: Pulse,
+    /// Produces that have come since the last turn ended, and a nudge at each.
+    pub(crate) come: Cell<usize>,
+    pub(crate) coming: Notify,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) epoch_journal: EpochJournal,
     /// What earlier journals held of partitions that are not open yet.
@@ -186,6 +192,10 @@ impl Shard {
             dirty: Notify::default(),
             waiting: Notify::default(),
             flushed: Notify::default(),
+            in_turn: Cell::new(false),
+            turn_ended: Pulse::default(),
+            come: Cell::new(0),
+            coming: Notify::default(),
             checkpoints: parts.checkpoints,
             epoch_journal: parts.epoch_journal,
             epochs: RefCell::new(parts.epochs),

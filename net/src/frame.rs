@@ -76,9 +76,9 @@ impl FrameReader {
         Ok(self.buffer.split_to(bytes).freeze())
     }
 
-    /// Is there nothing read ahead? Then the next frame has not begun to arrive.
-    pub fn is_idle(&self) -> bool {
-        self.buffer.is_empty()
+    /// Would reading the next `bytes` bytes wait for the peer, as far as is known without asking the socket?
+    pub fn would_wait_for(&self, bytes: usize) -> bool {
+        self.buffer.len() < bytes && self.stream.is_drained()
     }
 
     async fn fill_to(&mut self, bytes: usize) -> Result<(), FrameError> {

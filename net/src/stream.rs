@@ -137,6 +137,14 @@ impl ReadHalf {
             ReadSide::Sim(half) => half.read_buf(buffer).await,
         }
     }
+
+    /// Did the last read take all there was? Then the next one most likely waits for the peer.
+    pub fn is_drained(&self) -> bool {
+        match &self.0 {
+            ReadSide::Ring(half) => half.is_drained(),
+            ReadSide::Sim(half) => half.is_drained(),
+        }
+    }
 }
 
 impl WriteHalf {

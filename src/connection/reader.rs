@@ -68,6 +68,10 @@ async fn read_one(
     if !connection.responses.has_room().await {
         return Ok(false);
     }
+    // Behind an unanswered request, so that it would be answered no sooner.
+    if connection.request_bytes.used() > 0 && frames.would_wait_for(1) {
+        broker.shard.turn_end().await;
+    }
     let Some(bytes) = frames.next_length().await.map_err(Ended::Frame)? else {
         connection.client_left.set(true);
         return Ok(false);
@@ -81,6 +85,9 @@ async fn read_one(
         return Err(Ended::Frame(FrameError::TooLarge { bytes, max: limits::CONTROL_BYTES_PER_SHARD_MAX }));
     }
     let of_connection = connection.request_bytes.acquire(bytes).await;
+    if is_produce && frames.would_wait_for(bytes) {
+        broker.shard.turn_end().await;
+    }
     let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
     let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {
         (true, _) => Some(connections.produce_bytes.acquire(bytes.max(limits::PRODUCE_BYTES_MIN)).await),

@@ -145,6 +145,10 @@ impl Drop for Connection {
 }
 
 impl RingReadHalf {
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_drained
+    }
+
     pub(super) async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         if self.is_drained {
             self.connection.socket.readable().await?;

@@ -313,6 +313,11 @@ impl SimReadHalf {
         let Handle { shared, id, side } = &*self.0;
         poll_fn(|cx| lock(shared).poll_read(*id, *side, buffer, cx)).await
     }
+
+    pub(in crate::stream) fn is_drained(&self) -> bool {
+        let Handle { shared, id, side } = &*self.0;
+        lock(shared).connections.get(id).is_none_or(|connection| connection.ends[*side].incoming.arrived.is_empty())
+    }
 }
 
 impl SimWriteHalf {
