@@ -49,6 +49,8 @@ impl Default for LogConfig {
 pub struct Bugs {
     /// Truncation leaves the cut bytes on disk.
     pub keep_tail_on_truncation: bool,
+    /// Recovery leaves on disk what a torn write left behind its cut.
+    pub keep_torn_tail: bool,
     /// A flush is reported done when its write is.
     pub acknowledge_early: bool,
     /// Recovery begins with an empty producer table.

@@ -288,7 +288,7 @@ impl<'a> Recovery<'a> {
         }
         let block = read_block(&file, end_position).await?;
         self.report.cut_bytes = rest.nonzero_end.saturating_sub(end_position);
-        if self.report.cut_bytes > 0 {
+        if self.report.cut_bytes > 0 && !self.config.bugs.keep_torn_tail {
             cut::zero(&handle, block.as_deref(), end_position, rest.nonzero_end).await?;
         }
         // With nothing above the recovery point, everything that counts is durable already.

@@ -17,11 +17,13 @@ use chronik::model::ShardId;
 use chronik::rt::{Rt, stop_pair};
 use chronik::server::{self, Setup, metadata_core, shard_core};
 use net::stream::Net;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use storage::disk::SimDiskOptions;
 
 use crate::check::History;
 use crate::nemesis::Nemesis;
-use crate::produce::random_ms;
+use crate::produce::{Sizes, random_ms};
 use crate::trace::Trace;
 use crate::wire::Wire;
 use crate::world::{Boot, Process, Stopped, World, WorldOptions};
@@ -34,7 +36,7 @@ pub const PARTITIONS: i32 = 2;
 /// Of them the last is not idempotent.
 pub const PRODUCERS: usize = 4;
 const CONSUMERS: usize = 2;
-const SECOND: u64 = 1_000_000_000;
+const MS: u64 = 1_000_000;
 
 /// How the broker or its disk is to be wrong.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +47,28 @@ pub struct Bugs {
     pub skip_flush: bool,
     /// A flush covers only its own file, though the disk says otherwise.
     pub forget_barrier: bool,
+}
+
+/// Makes a broker, or its disk, wrong.
+type Plant = fn(&mut Bugs);
+
+/// The faults that can be planted, by name.
+pub const PLANTED: [(&str, Plant); 5] = [
+    ("skip-flush", |bugs| bugs.skip_flush = true),
+    ("forget-barrier", |bugs| bugs.forget_barrier = true),
+    ("acknowledge-early", |bugs| bugs.log.acknowledge_early = true),
+    ("keep-torn-tail", |bugs| bugs.log.keep_torn_tail = true),
+    ("forget-producers", |bugs| bugs.log.forget_producers = true),
+];
+
+impl Bugs {
+    /// One fault, by its name.
+    pub fn planted(name: &str) -> Option<Bugs> {
+        let (_, plant) = PLANTED.iter().find(|(known, _)| *known == name)?;
+        let mut bugs = Bugs::default();
+        plant(&mut bugs);
+        Some(bugs)
+    }
 }
 
 /// What a run comes to.
@@ -67,6 +91,8 @@ pub struct Client {
     pub number: usize,
     /// What it tells the checkers.
     pub history: History,
+    /// How large its batches are.
+    pub sizes: Sizes,
     net: Net,
     address: SocketAddr,
     trace: Trace,
@@ -96,7 +122,13 @@ impl Client {
 
 /// Runs one seed. Err: a promise was broken; the message says which.
 pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>) {
+    // What kind of world it is, by dice of its own.
+    let dice = &mut SmallRng::seed_from_u64(!seed);
+    let sizes = if dice.random() { Sizes::Mixed } else { Sizes::Blocks };
     let disk = SimDiskOptions {
+        // A slow one gathers more for each write, and has more to lose.
+        flush_ns: if dice.random() { SimDiskOptions::default().flush_ns } else { 2 * MS..=30 * MS },
+        sector_bytes: if dice.random() { 512 } else { 4096 },
         bug_skip_flush: bugs.skip_flush,
         bug_forget_barrier: bugs.forget_barrier,
         ..SimDiskOptions::default()
@@ -105,11 +137,11 @@ pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>
     let history = History::default();
     let broker = world.add_machine("broker", serve(bugs));
     let address = SocketAddr::new(world.ip(broker), 9092);
-    let clients = world.add_machine("clients", use_broker(address, history.clone(), world.trace.clone()));
+    let clients = world.add_machine("clients", use_broker(address, history.clone(), sizes, world.trace.clone()));
     world.start(broker, 3);
     world.start(clients, PRODUCERS + CONSUMERS);
 
-    let nemesis = Nemesis::new(vec![(broker, vec![2, 3, 4])], &[clients], SECOND / 3);
+    let nemesis = Nemesis::new(vec![(broker, vec![2, 3, 4])], &[clients], 333 * MS);
     let is_done = || history.is_broken() || history.done() == (PRODUCERS, CONSUMERS);
     let stopped = nemesis.torment(&mut world, is_done);
     let verdict = verdict(&history, stopped);
@@ -161,11 +193,11 @@ fn config(shards: usize) -> Config {
     Config::load(&Sources { flags, ..Sources::default() }, &machine).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn use_broker(address: SocketAddr, history: History, trace: Trace) -> Boot {
+fn use_broker(address: SocketAddr, history: History, sizes: Sizes, trace: Trace) -> Boot {
     Rc::new(move |process: Process| {
         for (number, rt) in process.executors.into_iter().enumerate() {
             let (net, history, trace) = (process.net.clone(), history.clone(), trace.clone());
-            let client = Client { rt: rt.clone(), number, history, net, address, trace };
+            let client = Client { rt: rt.clone(), number, history, sizes, net, address, trace };
             match number {
                 0..PRODUCERS => rt.spawn(produce::run(client, number + 1 < PRODUCERS)),
                 _ => rt.spawn(consume::run(client)),

@@ -45,6 +45,8 @@ pub struct Nemesis {
     pause_ns: u64,
     next_strike_ns: u64,
     mends: Vec<(u64, Mend)>,
+    /// Has a flush of a log fail soon after a restart, when what recovery has left half done would show.
+    interrupts_recoveries: bool,
 }
 
 impl Nemesis {
@@ -52,7 +54,7 @@ impl Nemesis {
     /// `pause_ns`.
     pub fn new(victims: Vec<(MachineId, Vec<usize>)>, others: &[MachineId], pause_ns: u64) -> Nemesis {
         let all = victims.iter().map(|(victim, _)| *victim).chain(others.iter().copied()).collect();
-        Nemesis { victims, all, pause_ns, next_strike_ns: pause_ns, mends: Vec::new() }
+        Nemesis { victims, all, pause_ns, next_strike_ns: pause_ns, mends: Vec::new(), interrupts_recoveries: true }
     }
 
     /// Breaks things until the time for that is over, then waits for the world to finish its work.
@@ -105,6 +107,7 @@ impl Nemesis {
     /// Mends everything, and leaves it alone from now on.
     fn relent(mut self, world: &mut World) {
         world.log("nemesis", format_args!("relents"));
+        self.interrupts_recoveries = false;
         self.attend_to_the_dead(world);
         while !self.mends.is_empty() {
             let (_, mend) = self.mends.remove(0);
@@ -129,6 +132,10 @@ impl Nemesis {
                 let choices = choices.expect("only victims are restarted");
                 let executors = choices[world.dice.random_range(0..choices.len())];
                 world.start(id, executors);
+                if self.interrupts_recoveries && world.chance(2) {
+                    let skip_count = world.dice.random_range(0..8);
+                    self.break_disk(world, id, Fault::next(FaultOn::Flush, "/partitions/").after(skip_count));
+                }
             }
             Mend::Heal(from, to) => {
                 world.log("nemesis", format_args!("heals {} to {}", world.name(from), world.name(to)));
@@ -146,7 +153,7 @@ impl Nemesis {
             5 => self.cut(world, true),
             6 => self.reset(world),
             7 => stall(world, victim),
-            8..=10 => self.break_disk(world, victim),
+            8..=10 => self.break_something_of_disk(world, victim),
             11 => self.fill_disk(world, victim),
             _ => {
                 let by_ms = world.dice.random_range(-3_600_000..=3_600_000);
@@ -169,17 +176,18 @@ impl Nemesis {
     }
 
     /// Some operation of the disk fails soon, or all of its kind do.
-    fn break_disk(&mut self, world: &mut World, victim: MachineId) {
+    fn break_something_of_disk(&mut self, world: &mut World, victim: MachineId) {
         let on = REFUSALS[world.dice.random_range(0..REFUSALS.len())];
+        let fault = if world.chance(4) { Fault::every(on, "") } else { Fault::next(on, "") };
         let skip_count = world.dice.random_range(0..40);
-        let is_for_good = world.chance(4);
-        let fault = if is_for_good { Fault::every(on, "") } else { Fault::next(on, "") };
-        let name = world.name(victim);
-        world.log(
-            "nemesis",
-            format_args!("breaks the disk of {name}: {on:?} after {skip_count}, for good: {is_for_good}"),
-        );
-        world.disk(victim).fail(fault.after(skip_count));
+        self.break_disk(world, victim, fault.after(skip_count));
+    }
+
+    fn break_disk(&mut self, world: &mut World, victim: MachineId, fault: Fault) {
+        let Fault { on, path_contains, skip_count, fail_count, .. } = &fault;
+        let what = format!("{on:?} of *{path_contains}* after {skip_count}, {fail_count} times");
+        world.log("nemesis", format_args!("breaks the disk of {}: {what}", world.name(victim)));
+        world.disk(victim).fail(fault);
         let until_ns = world.now_ns() + world.dice.random_range(MS..=2000 * MS);
         self.mends.push((until_ns, Mend::ReplaceDisk(victim)));
     }

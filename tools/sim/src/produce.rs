@@ -21,10 +21,21 @@ const BATCHES: u64 = 100;
 const PRODUCE_VERSION: i16 = 8;
 const OUT_OF_ORDER_SEQUENCE: i16 = 45;
 const UNKNOWN_PRODUCER_ID: i16 = 59;
+/// A batch of one such value is a block of the disk, neither more nor less.
+const BLOCK_VALUE_BYTES: usize = 4096 - 61 - 9;
 
 struct Batch {
     values: Vec<Vec<u8>>,
     base_sequence: i32,
+}
+
+/// How large batches are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// Some small, some large.
+    Mixed,
+    /// All as large as a block: one that should be gone from the disk fits exactly where another comes next.
+    Blocks,
 }
 
 /// A producer and what it still has to say.
@@ -93,12 +104,16 @@ impl Producer {
             if self.sent == 0 {
                 return Ok(());
             }
-            let answer = wire.receive::<ProduceRequest>(PRODUCE_VERSION).await?;
-            let Some(answer) = answer.responses.first().and_then(|topic| topic.partition_responses.first()) else {
-                bail!("an answer without a partition")
-            };
-            self.on_answer(answer.error_code, answer.base_offset)?;
-            self.client.pause(100).await;
+            // With all answered the next ones leave together, and into one write.
+            let answers = if self.client.rt.random_u64().is_multiple_of(2) { 1 } else { self.sent };
+            for _ in 0..answers {
+                let answer = wire.receive::<ProduceRequest>(PRODUCE_VERSION).await?;
+                let Some(answer) = answer.responses.first().and_then(|topic| topic.partition_responses.first()) else {
+                    bail!("an answer without a partition")
+                };
+                self.on_answer(answer.error_code, answer.base_offset)?;
+            }
+            self.client.pause(200).await;
         }
     }
 
@@ -121,11 +136,21 @@ impl Producer {
         let rt = &self.client.rt;
         let base_sequence = self.next_number;
         let mut values = Vec::new();
-        for _ in 0..1 + rt.random_u64() % 4 {
+        let count = match self.client.sizes {
+            Sizes::Mixed => 1 + rt.random_u64() % 4,
+            Sizes::Blocks => 1,
+        };
+        for _ in 0..count {
             let kind = if self.is_idempotent { 'i' } else { 'p' };
             let mut value = format!("{kind}{}-{} ", self.client.number, self.next_number).into_bytes();
-            let bytes_max = if rt.random_u64().is_multiple_of(8) { 40_000 } else { 300 };
-            value.resize(value.len() + rt.random_u64() as usize % bytes_max, b'.');
+            let value_bytes = match self.client.sizes {
+                Sizes::Mixed => {
+                    let filling_max = if rt.random_u64().is_multiple_of(8) { 40_000 } else { 300 };
+                    value.len() + rt.random_u64() as usize % filling_max
+                }
+                Sizes::Blocks => BLOCK_VALUE_BYTES,
+            };
+            value.resize(value_bytes, b'.');
             values.push(value);
             self.next_number += 1;
         }
@@ -164,4 +189,16 @@ async fn create_topic(wire: &mut Wire) -> Result<()> {
 /// Waits up to `ms_max`.
 pub fn random_ms(random: u64, ms_max: u64) -> Duration {
     Duration::from_millis(random % ms_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_one_block_value_is_a_block() {
+        let batch =
+            BatchBuilder::new(0).producer(ProducerId(7), 0, 99).with(NewRecord::value(&[b'.'; BLOCK_VALUE_BYTES]));
+        assert_eq!(batch.build().len(), 4096);
+    }
 }

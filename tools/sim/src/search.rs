@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, anyhow};
 
+/// Seeds that are run before it is looked whether one has failed.
+const STRIDE: usize = 8;
+
 /// Runs `one` for every seed of a range; the seeds that failed, in order, each with its reason. A panic is a failure.
 pub fn search(seeds: Range<u64>, one: impl Fn(u64) -> Result<()> + Sync) -> Vec<(u64, String)> {
     let next = AtomicU64::new(seeds.start);
@@ -37,6 +40,14 @@ pub fn search(seeds: Range<u64>, one: impl Fn(u64) -> Result<()> + Sync) -> Vec<
     failed
 }
 
+/// The first seed that fails, and why. Some seeds beyond it are run too.
+pub fn first_failure(seeds: Range<u64>, one: impl Fn(u64) -> Result<()> + Sync) -> Option<(u64, String)> {
+    seeds.clone().step_by(STRIDE).find_map(|start| {
+        let end = seeds.end.min(start + STRIDE as u64);
+        search(start..end, &one).into_iter().next()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::ensure;
@@ -57,5 +68,12 @@ mod tests {
         assert_eq!(ran, (3..40).collect::<Vec<_>>());
         let ten = "a multiple of ten".to_owned();
         assert_eq!(failed, [(10, ten.clone()), (20, "panic: seed 20 panics".into()), (30, ten)]);
+    }
+
+    #[test]
+    fn the_first_failure_is_the_lowest_seed_that_fails() {
+        let fails_from = |first: u64| move |seed| if seed < first { Ok(()) } else { Err(anyhow!("seed {seed}")) };
+        assert_eq!(first_failure(1..100, fails_from(21)), Some((21, "seed 21".into())));
+        assert_eq!(first_failure(1..100, fails_from(100)), None);
     }
 }

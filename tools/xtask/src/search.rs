@@ -15,6 +15,9 @@ use crate::workspace;
 /// Seeds of the gate.
 const GATE_SEEDS: &str = "1..200";
 
+/// Of so many seeds one must find each planted fault.
+const GATE_SEEDS_TO_FIND: &str = "4000";
+
 /// Arguments of `cargo xtask sim`.
 #[derive(Args)]
 pub struct SimOptions {
@@ -46,9 +49,12 @@ pub fn sim(options: &SimOptions) -> Result<()> {
     run(simulate.args(&options.arguments))
 }
 
-/// The seeds that every change must pass.
+/// The seeds that every change must pass, and the faults that they must be able to find.
 pub fn sim_in_the_gate() -> Result<()> {
-    sim(&SimOptions { arguments: vec!["--seeds".into(), GATE_SEEDS.into()] })
+    for arguments in [["--seeds", GATE_SEEDS], ["--find-planted", GATE_SEEDS_TO_FIND]] {
+        sim(&SimOptions { arguments: arguments.map(Into::into).into() })?;
+    }
+    Ok(())
 }
 
 /// Runs every fuzz target for its share of the time.
