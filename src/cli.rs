@@ -134,7 +134,7 @@ pub fn parse(
         return Ok(Action::Print(config.print()));
     }
     if matches.subcommand().is_none() {
-        let why = "say what to run: `chronik-server standalone` (see --help)\n";
+        let why = "say what to run: `chronik-server standalone` (see --help)";
         return Err(command().error(clap::error::ErrorKind::MissingSubcommand, why).into());
     }
     Ok(Action::Run(Box::new(config)))
@@ -196,7 +196,7 @@ fn flag_value(level: &ArgMatches, setting: &Setting) -> Option<(String, String)>
 
 /// `name=value` of `--set`: for Kafka's settings only, the others have flags of their own.
 fn set(pair: &str) -> Result<Given, CliError> {
-    let usage = |why: String| command().error(clap::error::ErrorKind::InvalidValue, format!("--set {pair}: {why}\n"));
+    let usage = |why: String| command().error(clap::error::ErrorKind::InvalidValue, format!("--set {pair}: {why}"));
     let (name, text) = pair.split_once('=').ok_or_else(|| usage("give it as NAME=VALUE".into()))?;
     let name = name.trim();
     if ProcessSettings::TABLE.iter().any(|setting| setting.name == name) {

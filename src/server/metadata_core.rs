@@ -63,6 +63,7 @@ async fn start(world: &World, setup: &Setup, ends: MeshEnds) -> Result<Running, 
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let data_dir = open_data_dir(world, setup).await?;
     let identity = data_dir.identity().clone();
+    setup.metrics.process.health.set_cluster_id(identity.cluster_id.clone().unwrap_or_default());
     let rules = rules(setup);
     let raft_identity = raft_log::Identity {
         cluster_id: identity.cluster_id.clone().unwrap_or_default(),
@@ -181,7 +182,7 @@ async fn begin_shards(
     image: &std::sync::Arc<Image>,
 ) -> Result<(), String> {
     let facts = world.disk.fs_facts(data_dir.path()).await.map_err(|error| error.to_string())?;
-    tracing::info!("one barrier for all logs of a turn: {}; {}", facts.barrier_holds, facts.reason);
+    tracing::info!("{}", facts.reason);
     let text = |error: storage::disk::DiskError| error.to_string();
     let loaded = checkpoints::load(&world.disk, data_dir.path()).await.map_err(text)?;
     let replayed = epoch_journal::replay(&world.disk, data_dir.path()).await.map_err(text)?;

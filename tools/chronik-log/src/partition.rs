@@ -1,12 +1,15 @@
 //! Which files a path stands for.
 //!
-//! Why a directory without segments is an error: whoever names one has most likely named the wrong one.
+//! Why a directory with neither segments nor a partition's metadata is an error: whoever names one has most likely named the wrong
+//! one. A partition that was never written to has no segment, and is in order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Says which topic a partition is of; there before its first segment.
+const METADATA_NAME: &str = "partition.metadata";
 /// A segment that began before its name was known.
 pub const PREPARED_NAME: &str = "prepared.log";
 /// Digits of the offset in a file's name.
@@ -51,7 +54,8 @@ impl Partition {
         if partition.segments.is_empty() && path.join("partitions").is_dir() {
             bail!("{} is a data directory; name partitions, such as {}/partitions/*", path.display(), path.display());
         }
-        ensure!(!partition.segments.is_empty(), "{} holds no segment", path.display());
+        let is_partition = !partition.segments.is_empty() || path.join(METADATA_NAME).is_file();
+        ensure!(is_partition, "{} is no partition: it holds no segment", path.display());
         partition.segments.sort_by_key(|segment| segment.base_offset.unwrap_or(i64::MAX));
         partition.companions.sort();
         Ok(partition)

@@ -22,6 +22,11 @@ pub fn codec(header: &BatchHeader) -> &'static str {
     }
 }
 
+/// A number and what it counts.
+pub fn count(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// One line that says what is bad where.
 pub fn bad(out: &mut impl Write, json: bool, file: &Path, position: usize, reason: &str) -> io::Result<()> {
     if json {

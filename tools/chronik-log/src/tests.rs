@@ -279,6 +279,17 @@ fn stats_count_what_is_there() {
 }
 
 #[test]
+fn a_partition_without_a_record_is_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("partition.metadata"), "version: 0\n").unwrap();
+    let (is_good, out) = run(&["verify"], dir.path());
+    assert!(is_good && out.ends_with(": in order; 0 good batches, 0 records\n"), "{out}");
+    fs::write(segment_path(dir.path(), 0), &batches(0, 0, 1)[0]).unwrap();
+    let (is_good, out) = run(&["verify"], dir.path());
+    assert!(is_good && out.ends_with(": in order; 1 good batch, 3 records\n"), "{out}");
+}
+
+#[test]
 fn a_path_that_is_no_partition_is_refused_with_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("partitions")).unwrap();

@@ -35,7 +35,9 @@ pub fn run(options: &Verify, json: bool, out: &mut impl Write) -> Result<bool> {
             writeln!(out, "{object}")?;
         } else {
             let verdict = if bad == 0 { "in order".to_owned() } else { format!("NOT in order, {bad} found bad") };
-            writeln!(out, "{}: {verdict}; {batches} good batches, {records} records", path.display())?;
+            let (batches, records) =
+                (print::count(batches, "good batch", "good batches"), print::count(records, "record", "records"));
+            writeln!(out, "{}: {verdict}; {batches}, {records}", path.display())?;
         }
     }
     Ok(is_good)
