@@ -56,7 +56,7 @@ pub struct Options {
 /// What can be mounted in there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FileSystem {
-    /// ext4 with its journal, as mkfs makes it.
+    /// ext4, with its journal.
     Ext4,
     /// XFS.
     Xfs,
@@ -121,11 +121,17 @@ fn prepare(options: &Options) -> Result<Boot> {
         fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
     }
     fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
+    // Copies: what is built meanwhile does not change what runs.
+    let copy = |from: &Path, name: &str| {
+        let to = home.join(name);
+        fs::copy(from, &to).with_context(|| from.display().to_string()).map(|_| to)
+    };
     let boot = Boot {
         file_system: options.fs.name().to_owned(),
         disk_bytes: DISK_BYTES,
-        test_binary: black_box_binary()?,
-        server: workspace::release_binary(path),
+        guest: copy(&std::env::current_exe()?, "guest")?,
+        test_binary: copy(&black_box_binary()?, "test")?,
+        server: copy(&workspace::release_binary(path), "server")?,
         scratch: workspace::target().join("tmp"),
         home,
         ledger: String::new(),

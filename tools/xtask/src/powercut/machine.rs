@@ -27,6 +27,8 @@ pub struct Boot {
     pub file_system: String,
     /// Size of the disk.
     pub disk_bytes: u64,
+    /// Process 1 of the machine: this program.
+    pub guest: PathBuf,
     /// The test that audits and loads.
     pub test_binary: PathBuf,
     /// The broker.
@@ -113,7 +115,7 @@ impl Boot {
         machine.args([MEMORY, "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"]);
         machine.arg(format!("ubd0={}", self.disk().display())).arg(format!("ubd1={}", self.log().display()));
         machine.args(["con0=null,fd:1", "con=null", "ssl=null"]).arg(format!("uml_dir={}", self.home.display()));
-        machine.arg(format!("init={}", std::env::current_exe()?.display()));
+        machine.arg(format!("init={}", self.guest.display()));
         machine.args(["--", "powercut-guest"]).arg(settings);
         machine.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
         // A group of its own: the kernel is several processes, and all of them must be stopped if it hangs.
