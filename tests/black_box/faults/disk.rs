@@ -1,11 +1,12 @@
-//! A disk that is full, and one that is gone.
+//! A disk that is full, one that is gone, one that is slow, and one that cannot be read.
 
 use std::time::Duration;
 
 use crate::support::broker::{Broker, Options};
 use crate::support::eventually;
 use crate::support::image::Image;
-use crate::support::load::{LIMIT, Record, create_topic, offsets, read_all, try_produce};
+use crate::support::load::{LIMIT, Record, create_topic, offsets, produce, read, read_all, reader, try_produce};
+use crate::support::pump::Pump;
 use crate::support::shared;
 
 const MIB: u64 = 1 << 20;
@@ -95,4 +96,62 @@ fn a_disk_that_fails_under_load_ends_the_broker_with_a_word_and_loses_nothing() 
     broker.launch();
     assert_holds(&broker, &kept);
     broker.stop(LIMIT);
+}
+
+#[test]
+fn a_disk_that_stalls_for_two_seconds_delays_what_is_produced_and_nothing_else() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(256 * MIB) else { return };
+    let mut broker = Broker::start_with(Options { data_dir: Some(image.path().join("data")), ..Options::default() });
+    let bootstrap = broker.bootstrap();
+    create_topic(&bootstrap, "t", 2, &[]);
+    let pump = Pump::start(&bootstrap, "t", 2, 4);
+    pump.advance(1000);
+    let acknowledged = pump.acknowledged_each()[0];
+    std::thread::scope(|scope| {
+        let stalled = scope.spawn(|| image.stall(Duration::from_secs(2)));
+        eventually(LIMIT, "nothing is acknowledged", || {
+            let before = pump.acknowledged();
+            std::thread::sleep(Duration::from_millis(300));
+            (pump.acknowledged() == before).then_some(())
+        });
+        let before = pump.acknowledged();
+        assert!(!stalled.is_finished());
+        // Neither of these writes.
+        assert_eq!(offsets(&bootstrap, "t", 0).0, 0);
+        read(&bootstrap, "t", 0, (acknowledged - 100).max(0), acknowledged);
+        assert!(!stalled.is_finished(), "what needs no disk has waited for it");
+        assert_eq!(pump.acknowledged(), before, "acknowledged while nothing could be flushed");
+    });
+    pump.advance(1000);
+    pump.finish();
+    broker.stop(LIMIT);
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_to_its_reader_and_to_no_one_else() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(256 * MIB) else { return };
+    let mut broker = Broker::start_with(Options { data_dir: Some(image.path().join("data")), ..Options::default() });
+    let bootstrap = broker.bootstrap();
+    create_topic(&bootstrap, "t", 1, &[]);
+    let records: Vec<Record> = (0..20).map(|n| Record::of(vec![n; 1000])).collect();
+    produce(&bootstrap, "t", 0, &[], &records);
+    // Then nothing is in memory, and nothing waits to be written.
+    assert!(broker.stop(LIMIT).success());
+    broker.launch();
+    image.shut_down();
+    let reader = reader(&bootstrap, "t", 0, 0);
+    let lost = reader.poll(Duration::from_secs(3));
+    assert!(!matches!(lost, Some(Ok(_))), "read from a disk that is gone");
+    eventually(LIMIT, "it says what cannot be read", || {
+        let log = broker.log();
+        (log.contains("read of") && log.contains("os error 5")).then_some(())
+    });
+    assert_eq!(offsets(&bootstrap, "t", 0), (0, 20), "it goes on");
+    broker.kill();
 }

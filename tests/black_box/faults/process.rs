@@ -134,6 +134,8 @@ fn the_metrics_move_under_load() {
     for (head, path) in [("HTTP/1.1 200", "/live"), ("HTTP/1.1 200", "/ready"), ("HTTP/1.1 404", "/nothing")] {
         assert!(broker.admin_get(path).is_some_and(|answer| answer.starts_with(head)), "{path}");
     }
+    let page = broker.admin_get("/").expect("an answer");
+    assert!(page.contains("Cluster") && !page.contains("not known yet"), "{page}");
     pump.finish();
     // Lesson 2: what requests held is given back.
     eventually(LIMIT, "no request holds memory", || {

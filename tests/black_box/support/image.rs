@@ -15,6 +15,10 @@ use super::{clients, skipped};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// linux/fs.h: nothing is written from the first to the second, and whoever tries waits.
+const FREEZE: libc::c_ulong = 0xc004_5877;
+const THAW: libc::c_ulong = 0xc004_5878;
+
 /// `EXT4_IOC_SHUTDOWN`, and its flag for "without flushing anything": from then on every operation fails.
 const SHUTDOWN: libc::c_ulong = 0x8004_587d;
 const NO_LOG_FLUSH: u32 = 2;
@@ -49,10 +53,20 @@ impl Image {
 
     /// From now on every read and write on it fails, as if the device had gone.
     pub fn shut_down(&self) {
+        self.tell(SHUTDOWN, NO_LOG_FLUSH);
+    }
+
+    /// Every write and flush waits for so long, and then goes on.
+    pub fn stall(&self, time: Duration) {
+        self.tell(FREEZE, 0);
+        std::thread::sleep(time);
+        self.tell(THAW, 0);
+    }
+
+    fn tell(&self, what: libc::c_ulong, argument: u32) {
         let folder = File::open(self.path()).expect("it is mounted");
-        let flags = NO_LOG_FLUSH;
-        // SAFETY: the ioctl reads one u32, which lives until it returns.
-        let done = unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, &raw const flags) };
+        // SAFETY: each of these ioctls reads one u32 at most, which lives until it returns.
+        let done = unsafe { libc::ioctl(folder.as_raw_fd(), what, &raw const argument) };
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
 

@@ -154,6 +154,23 @@ fn a_failed_write_takes_the_log_offline_for_good_and_no_other() {
 }
 
 #[test]
+fn a_failed_read_is_an_error_to_its_reader_and_the_log_goes_on() {
+    let mut rig = rig_of(&[300, 200]);
+    rig.log().start_closing();
+    rig.maintain();
+    rig.checkpoint();
+    rig.kill(1);
+    rig.log = None;
+    rig.open().expect("nothing of it is in memory now");
+    rig.sim.fail(Fault::next(FaultOn::Read, SEGMENT));
+    assert!(matches!(rig.read_all(0, 1 << 20), Err(ReadError::Disk(_))));
+    assert!(rig.log().is_offline().is_none());
+    rig.append(&batch(1, 100, 5, 1)).expect("appended");
+    rig.flush_all();
+    rig.check();
+}
+
+#[test]
 fn a_failed_flush_is_reported_and_nothing_is_acknowledged() {
     for path in ["barrier", "topic-0"] {
         let mut rig = Rig::new(3, config());
