@@ -208,8 +208,9 @@ impl TruncatePlan {
 }
 
 impl Log {
-    /// A cut to `to_offset`, or below it if a batch reaches beyond. `None`: the log ends there already. From now on nothing is
-    /// appended or flushed, and nothing above is read. Lowers [`Log::recovery_point`], which the caller's checkpoint must hold,
+    /// A cut to `to_offset`, or below it if a batch reaches beyond. `None`: the log ends there already, and only an epoch that
+    /// wrote nothing is gone (the caller has made that durable: epoch journal). From now on nothing is appended or flushed, and
+    /// nothing above is read. Lowers [`Log::recovery_point`], which the caller's checkpoint must hold,
     /// durably, before the plan is executed.
     pub fn truncate_plan(&mut self, to_offset: i64, now_ms: i64) -> Result<Option<TruncatePlan>, TruncateError> {
         if self.offline.is_some() {
@@ -220,6 +221,7 @@ impl Log {
             return Err(TruncateError::Busy);
         }
         if to_offset >= self.log_end_offset {
+            self.epochs.truncate_from_end(to_offset);
             return Ok(None);
         }
         let last = self.segment_of(to_offset);

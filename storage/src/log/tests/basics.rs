@@ -1,7 +1,8 @@
 //! Append, flush, read, reopen.
 
 use super::rig::{Rig, batch};
-use crate::log::{LogConfig, OpenError, ReadError};
+use crate::batch::assign;
+use crate::log::{FollowError, LogConfig, OpenError, ReadError};
 
 fn config() -> LogConfig {
     LogConfig { segment_bytes: 64 << 10, tail_cache_bytes: 16 << 10, ..LogConfig::default() }
@@ -41,6 +42,23 @@ fn flushed_batches_survive_power_loss_and_others_may_not() {
         rig.crash(seed + 1);
         rig.check();
     }
+}
+
+/// A leader that wrote nothing follows one whose last records are older than its own reign.
+#[test]
+fn a_cut_at_the_end_forgets_an_epoch_that_wrote_nothing() {
+    let mut rig = Rig::new(1, config());
+    rig.append(&batch(2, 300, 5, 1)).expect("appended");
+    rig.flush_all();
+    let before = rig.log().epochs().latest().expect("it has a record");
+    rig.new_epoch();
+    let mut older = batch(1, 300, 5, 2);
+    assign(&mut older, 2, before);
+    let refused = rig.log().append_as_follower(&older, 0);
+    assert!(matches!(refused, Err(FollowError::EpochFell { .. })), "{refused:?}");
+    assert!(rig.log().truncate_plan(2, 0).expect("all is flushed").is_none());
+    assert_eq!(rig.log().epochs().latest(), Some(before));
+    assert_eq!(rig.log().append_as_follower(&older, 0), Ok(3));
 }
 
 #[test]
