@@ -44,6 +44,9 @@ pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
 /// How often waiting produces are looked over for time-outs, ms. Only while any waits.
 pub const PRODUCE_TIMEOUT_SWEEP_MS: u64 = 20;
 
+/// Pause before another change of in-sync replicas is proposed after one failed, ms: metadata that explains it is on its way.
+pub const ISR_PROPOSAL_RETRY_MS: u64 = 100;
+
 /// Size of a shard's epoch journal: room for some 100,000 changes before it is written anew.
 pub const EPOCH_JOURNAL_BYTES: u64 = 4 << 20;
 

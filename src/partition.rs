@@ -7,22 +7,33 @@
 //! *Why* pure: one seed can run a whole cluster of these on one thread, and a transcript is a test.
 
 pub mod fetch_waiters;
+pub mod follower;
 pub mod isr;
 pub mod ladder;
 pub mod leader;
+pub mod log_end_marks;
+pub mod opening;
 pub mod produce_waiters;
+pub mod replica;
+pub mod replication;
 
+#[cfg(test)]
+mod cluster;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod transcripts;
 
+use crate::metadata::image::PartitionEpoch;
+use crate::model::{LeaderEpoch, PartitionId};
+
 pub use fetch_waiters::FetchTicket;
+pub use follower::Follower;
 pub use leader::Leader;
 pub use produce_waiters::{Acks, ProduceTicket};
 
-/// What the shard must do after an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the shard must do after an input to a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Answer this produce.
     Answer {
@@ -33,6 +44,23 @@ pub enum Effect {
     },
     /// Something this fetch waits for has moved: look again.
     Wake(FetchTicket),
+    /// Ask the controller for another ISR, and give its answer to [`Leader::on_isr_answer`], in any case.
+    ProposeIsr(Box<IsrProposal>),
+}
+
+/// A change of the in-sync replicas that a leader wants. The controller commits it only if both epochs are the committed ones
+/// and every member is alive in the incarnation that is named; the partition epoch then moves, even if the members are the same:
+/// a leader rules out by that what it proposed before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsrProposal {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The leader's reign.
+    pub leader_epoch: LeaderEpoch,
+    /// The version of the partition's record that it knows.
+    pub partition_epoch: PartitionEpoch,
+    /// The members, the leader among them.
+    pub isr: isr::ProposedIsr,
 }
 
 /// Effects, in the order in which they must happen.

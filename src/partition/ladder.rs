@@ -15,7 +15,7 @@ pub struct FlushedEndOffset(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogEndOffset(pub i64);
 
-/// The ladder. Moves only upwards, but for a truncation, which is not a leader's business.
+/// The ladder. Moves only upwards, but for a follower's cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ladder {
     log_start: i64,
@@ -88,6 +88,21 @@ impl Ladder {
         self.check();
     }
 
+    /// A follower has cut its log, durably, to `end`. The high watermark falls only if the leader never had what it lost: after
+    /// an unclean election.
+    pub fn cut_to(&mut self, end: LogEndOffset) {
+        assert!(end.0 <= self.log_end, "a cut to {} beyond the log's end {}", end.0, self.log_end);
+        let Ladder { log_start, high_watermark, .. } = *self;
+        let end = end.0;
+        *self = Ladder {
+            log_start: log_start.min(end),
+            high_watermark: high_watermark.min(end),
+            flushed_end: end,
+            log_end: end,
+        };
+        self.check();
+    }
+
     fn check(&self) {
         assert!(
             0 <= self.log_start
@@ -126,6 +141,15 @@ mod tests {
     #[should_panic(expected = "ladder is broken")]
     fn the_high_watermark_cannot_pass_what_is_flushed() {
         ladder(0, 0, 3, 8).raise_high_watermark(HighWatermark(4));
+    }
+
+    #[test]
+    fn a_cut_leaves_nothing_above_it() {
+        let mut l = ladder(1, 4, 6, 8);
+        l.cut_to(LogEndOffset(5));
+        assert_eq!(l, ladder(1, 4, 5, 5));
+        l.cut_to(LogEndOffset(3));
+        assert_eq!(l, ladder(1, 3, 3, 3));
     }
 
     #[test]

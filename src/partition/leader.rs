@@ -1,15 +1,23 @@
 //! The leader of a partition: the only one who acknowledges.
 //!
 //! *Which core*: the shard that owns the partition.
-//! *Invariants*: an acks=-1 waiter is released by the high watermark alone, an acks=1 waiter by the leader's own flush alone.
-//! *Not here*: sequence numbers (the log's producer table is checked and advanced with the append), and the bytes.
+//! *Invariants*: an acks=-1 waiter is released by the high watermark alone, an acks=1 waiter by the leader's own flush alone;
+//! nobody waits for acks=-1 while too few replicas are in sync.
+//! *Not here*: sequence numbers (the log's producer table is checked and advanced with the append), and the bytes. The sender
+//! reads from the log at each follower's position: there is no queue here that could overflow (lesson 23).
 
-use crate::model::{BrokerId, LeaderEpoch};
+use storage::epochs::EpochCache;
+
+use crate::metadata::image::{BrokerEpoch, PartitionEpoch};
+use crate::model::{BrokerId, LeaderEpoch, PartitionId};
 use crate::partition::fetch_waiters::{FetchTicket, FetchWaiters};
-use crate::partition::isr::Isr;
+use crate::partition::isr::{Assignment, Isr, IsrAnswer};
 use crate::partition::ladder::{FlushedEndOffset, Ladder, LogEndOffset, LogStartOffset};
+use crate::partition::opening;
 use crate::partition::produce_waiters::{Acks, ProduceWaiters, Waiter};
-use crate::partition::{AckError, Acknowledged, Effect, Effects};
+use crate::partition::replica::{LagLimits, Opening};
+use crate::partition::replication::{OpeningAnswer, OpeningRequest, ReplicaAck};
+use crate::partition::{AckError, Acknowledged, Effect, Effects, IsrProposal};
 use crate::rt::Monotonic;
 
 /// Fewer replicas are in sync than `min.insync.replicas`: nothing was written.
@@ -17,10 +25,35 @@ use crate::rt::Monotonic;
 #[error("too few replicas are in sync")]
 pub struct NotEnoughReplicas;
 
+/// A replica claims to have flushed what its leader does not have. Its stream is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{broker:?} has flushed up to {flushed_end_offset}, the log ends at {log_end_offset}")]
+pub struct AckBeyondLogEnd {
+    /// Whose.
+    pub broker: BrokerId,
+    /// What it says.
+    pub flushed_end_offset: i64,
+    /// What can be.
+    pub log_end_offset: i64,
+}
+
+/// What does not change while a leader leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reign {
+    /// Of what.
+    pub partition: PartitionId,
+    /// The leader.
+    pub broker: BrokerId,
+    /// The number of the reign.
+    pub leader_epoch: LeaderEpoch,
+    /// How far behind a replica may be.
+    pub lag_limits: LagLimits,
+}
+
 /// A leader's state.
 #[derive(Debug)]
 pub struct Leader {
-    leader_epoch: LeaderEpoch,
+    reign: Reign,
     /// Where this reign begins: below it, everything is from earlier leaders.
     epoch_start_offset: i64,
     ladder: Ladder,
@@ -31,14 +64,14 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Begins to lead in `leader_epoch`, which is durable already, with the log as `ladder` has it.
-    pub fn new(leader_epoch: LeaderEpoch, ladder: Ladder, isr: Isr) -> Leader {
+    /// Begins to lead, in a leader epoch that is durable already, with the log as `ladder` has it.
+    pub fn new(reign: Reign, ladder: Ladder, assignment: &Assignment, min_insync: usize, now: Monotonic) -> Leader {
         let epoch_start_offset = ladder.log_end().0;
         let mut leader = Leader {
-            leader_epoch,
+            reign,
             epoch_start_offset,
             ladder,
-            isr,
+            isr: Isr::new(reign.broker, assignment, min_insync, reign.lag_limits, now),
             flushed_waiters: ProduceWaiters::default(),
             replicated_waiters: ProduceWaiters::default(),
             fetches: FetchWaiters::default(),
@@ -49,7 +82,7 @@ impl Leader {
 
     /// The epoch it leads in.
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.leader_epoch
+        self.reign.leader_epoch
     }
 
     /// The partition's offsets.
@@ -68,7 +101,8 @@ impl Leader {
     }
 
     /// The log has grown to `end`.
-    pub fn on_appended(&mut self, end: LogEndOffset) {
+    pub fn on_appended(&mut self, end: LogEndOffset, now: Monotonic) {
+        self.isr.on_append(self.ladder.log_end().0, now);
         self.ladder.append_to(end);
     }
 
@@ -95,22 +129,77 @@ impl Leader {
         self.advance_high_watermark(fx);
     }
 
-    /// A replica's log is durable up to `end`.
-    pub fn on_replica_flushed(&mut self, broker: BrokerId, end: FlushedEndOffset, fx: &mut Effects) {
-        self.isr.on_replica_flushed(broker, end);
-        self.advance_high_watermark(fx);
+    /// A follower asks to open the partition. `epochs` are those of the log here.
+    pub fn on_opening(
+        &mut self,
+        broker: BrokerId,
+        broker_epoch: BrokerEpoch,
+        request: &OpeningRequest,
+        epochs: &EpochCache,
+    ) -> OpeningAnswer {
+        if request.leader_epoch > self.reign.leader_epoch {
+            return OpeningAnswer::NotYet;
+        }
+        if request.leader_epoch < self.reign.leader_epoch {
+            return OpeningAnswer::Fenced;
+        }
+        let (log_start, log_end) = (self.ladder.log_start().0, self.ladder.log_end().0);
+        let answer = opening::answer(epochs, log_start, log_end, request);
+        let opening = Opening { broker_epoch, number: request.opening };
+        match self.isr.on_opening(broker, opening, answer == OpeningAnswer::Agreed) {
+            None => OpeningAnswer::NotYet,
+            Some(false) => OpeningAnswer::Fenced,
+            Some(true) => answer,
+        }
     }
 
-    /// The committed ISR is another one, in the same epoch.
-    pub fn on_isr(&mut self, isr: Isr, fx: &mut Effects) {
-        self.isr = isr;
-        self.on_in_sync_changed(fx);
+    /// A follower's stream has broken.
+    pub fn on_disconnected(&mut self, broker: BrokerId, now: Monotonic, fx: &mut Effects) {
+        self.isr.on_closed(broker);
+        self.settle(now, fx);
+    }
+
+    /// A follower says how far its log is durable. What belongs to another reign or an earlier opening changes nothing.
+    pub fn on_replica_ack(
+        &mut self,
+        broker: BrokerId,
+        broker_epoch: BrokerEpoch,
+        ack: &ReplicaAck,
+        now: Monotonic,
+        fx: &mut Effects,
+    ) -> Result<(), AckBeyondLogEnd> {
+        let ReplicaAck { leader_epoch, opening, flushed_end_offset } = *ack;
+        let log_end_offset = self.ladder.log_end().0;
+        if leader_epoch != self.reign.leader_epoch {
+            return Ok(());
+        }
+        if flushed_end_offset > log_end_offset {
+            return Err(AckBeyondLogEnd { broker, flushed_end_offset, log_end_offset });
+        }
+        let opening = Opening { broker_epoch, number: opening };
+        if self.isr.on_flushed(broker, opening, FlushedEndOffset(flushed_end_offset)) {
+            self.settle(now, fx);
+        }
+        Ok(())
+    }
+
+    /// Metadata has come, of the same reign: who is in sync, who is alive.
+    pub fn on_assignment(&mut self, assignment: &Assignment, now: Monotonic, fx: &mut Effects) {
+        self.isr.on_assignment(assignment, now);
+        self.settle(now, fx);
+    }
+
+    /// The controller has answered the proposal that was made at `proposed_at`.
+    pub fn on_isr_answer(&mut self, proposed_at: PartitionEpoch, answer: IsrAnswer, now: Monotonic, fx: &mut Effects) {
+        self.isr.on_answer(proposed_at, answer, now);
+        self.settle(now, fx);
     }
 
     /// `min.insync.replicas` has changed.
     pub fn on_min_insync_replicas(&mut self, count: usize, fx: &mut Effects) {
         self.isr.set_min_insync_replicas(count);
-        self.on_in_sync_changed(fx);
+        self.refuse_if_too_few(fx);
+        self.advance_high_watermark(fx);
     }
 
     /// Records below `to` are gone. Fetches that wait must look again: theirs may be among them.
@@ -123,6 +212,7 @@ impl Leader {
     pub fn on_tick(&mut self, now: Monotonic, fx: &mut Effects) {
         self.flushed_waiters.expire(now, |w| fx.push(refuse(&w, AckError::TimedOut)));
         self.replicated_waiters.expire(now, |w| fx.push(refuse(&w, AckError::TimedOut)));
+        self.settle(now, fx);
     }
 
     /// The leadership ends, or the disk is full, for `reason`: everybody who waits is told, and no answer follows.
@@ -142,16 +232,30 @@ impl Leader {
         self.fetches.unpark(ticket);
     }
 
-    /// Does any produce wait (so that time matters)?
-    pub fn has_waiters(&self) -> bool {
-        !self.flushed_waiters.is_empty() || !self.replicated_waiters.is_empty()
+    /// Does time matter: does a produce wait, or a replica lag?
+    pub fn needs_tick(&self) -> bool {
+        !self.flushed_waiters.is_empty()
+            || !self.replicated_waiters.is_empty()
+            || self.isr.needs_tick(self.ladder.log_end().0)
     }
 
-    fn on_in_sync_changed(&mut self, fx: &mut Effects) {
+    /// Looks at the replicas, and does what follows: refuse, acknowledge, propose.
+    fn settle(&mut self, now: Monotonic, fx: &mut Effects) {
+        self.isr.look(&self.ladder, now);
+        self.refuse_if_too_few(fx);
+        self.advance_high_watermark(fx);
+        let Reign { partition, leader_epoch, .. } = self.reign;
+        let partition_epoch = self.isr.partition_epoch();
+        if let Some(isr) = self.isr.propose(&self.ladder, self.epoch_start_offset, now) {
+            let isr = isr.clone();
+            fx.push(Effect::ProposeIsr(Box::new(IsrProposal { partition, leader_epoch, partition_epoch, isr })));
+        }
+    }
+
+    fn refuse_if_too_few(&mut self, fx: &mut Effects) {
         if !self.isr.is_enough() {
             self.replicated_waiters.drain(|w| fx.push(refuse(&w, AckError::NotEnoughReplicasAfterAppend)));
         }
-        self.advance_high_watermark(fx);
     }
 
     fn advance_high_watermark(&mut self, fx: &mut Effects) {

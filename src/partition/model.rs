@@ -3,19 +3,28 @@
 //!
 //! *Invariants* checked: the ladder; the high watermark never falls; a ticket is answered once; nothing is acknowledged above
 //! its rung; what has reached its rung does not wait, whatever waits at the other one; below the minimum nobody waits for acks=-1.
+//! *Not here*: replicas that lag, join and leave on their own (`cluster`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
+use storage::epochs::EpochCache;
+use storage::ids::TopicId;
 
 use super::fetch_waiters::FetchTicket;
-use super::isr::Isr;
+use super::isr::{AssignedReplica, Assignment};
 use super::ladder::{FlushedEndOffset, HighWatermark, Ladder, LogEndOffset, LogStartOffset};
+use super::leader::Reign;
 use super::produce_waiters::Waiter;
+use super::replica::LagLimits;
+use super::replication::{OpeningAnswer, OpeningRequest, ReplicaAck};
 use super::*;
+use crate::metadata::image::BrokerEpoch;
 use crate::model::{BrokerId, LeaderEpoch};
 use crate::rt::Monotonic;
 
+const BROKER_EPOCH: BrokerEpoch = BrokerEpoch(7);
 const REPLICAS: [BrokerId; 3] = [BrokerId(1), BrokerId(2), BrokerId(3)];
 
 #[derive(Clone, Debug)]
@@ -76,6 +85,16 @@ struct Outcome {
 }
 
 impl Model {
+    /// Replicas that are no members are fenced here, so that they never join.
+    fn assignment(&self, partition_epoch: i32) -> Assignment {
+        let in_sync = [true, self.in_sync[0], self.in_sync[1]];
+        let replicas = REPLICAS.into_iter().zip(in_sync).map(|(broker, in_sync)| {
+            let live_as = in_sync.then_some(BROKER_EPOCH);
+            AssignedReplica { broker, in_sync, live_as }
+        });
+        Assignment { partition_epoch: PartitionEpoch(partition_epoch), replicas: replicas.collect() }
+    }
+
     fn is_enough(&self) -> bool {
         1 + self.in_sync.iter().filter(|is| **is).count() >= self.min.min(REPLICAS.len())
     }
@@ -112,6 +131,7 @@ impl Model {
 struct Run {
     leader: Leader,
     model: Model,
+    partition_epoch: i32,
     next_ticket: u64,
     answered: BTreeSet<u64>,
 }
@@ -132,8 +152,20 @@ impl Run {
             waiting: BTreeMap::new(),
             parked: BTreeMap::new(),
         };
-        let leader = Leader::new(LeaderEpoch(0), ladder, Isr::new(REPLICAS[0], &REPLICAS, &REPLICAS, 2));
-        Run { leader, model, next_ticket: 0, answered: BTreeSet::new() }
+        let reign = Reign {
+            partition: PartitionId { topic_id: TopicId(uuid::Uuid::nil()), partition: 0 },
+            broker: REPLICAS[0],
+            leader_epoch: LeaderEpoch(0),
+            lag_limits: LagLimits { time: Duration::MAX, records: None },
+        };
+        let mut leader = Leader::new(reign, ladder, &model.assignment(0), 2, Monotonic(0));
+        for other in &REPLICAS[1..] {
+            let leader_epoch = LeaderEpoch(0);
+            let request = OpeningRequest { leader_epoch, opening: 1, end_offset: 0, last_epoch: None };
+            let answer = leader.on_opening(*other, BROKER_EPOCH, &request, &EpochCache::default());
+            assert_eq!(answer, OpeningAnswer::Agreed);
+        }
+        Run { leader, model, partition_epoch: 0, next_ticket: 0, answered: BTreeSet::new() }
     }
 
     fn ticket(&mut self) -> u64 {
@@ -160,7 +192,7 @@ impl Run {
                 let batch = (self.model.end, self.model.end + records);
                 self.model.end = batch.1;
                 self.model.batches.push(batch);
-                self.leader.on_appended(LogEndOffset(batch.1));
+                self.leader.on_appended(LogEndOffset(batch.1), Monotonic(self.model.now));
                 self.wait(acks, batch, patience, &mut fx);
             }
             Input::Again { acks, pick, patience } => {
@@ -175,17 +207,16 @@ impl Run {
             Input::Ack { other, some } => {
                 let end = (self.model.acked[other] + some).clamp(0, self.model.end);
                 self.model.acked[other] = self.model.acked[other].max(end);
-                self.leader.on_replica_flushed(REPLICAS[other + 1], FlushedEndOffset(end), &mut fx);
+                let ack = ReplicaAck { leader_epoch: LeaderEpoch(0), opening: 1, flushed_end_offset: end };
+                let (broker, now) = (REPLICAS[other + 1], Monotonic(self.model.now));
+                self.leader.on_replica_ack(broker, BROKER_EPOCH, &ack, now, &mut fx).expect("it is within the log");
             }
             Input::Isr { others } => {
-                self.model.in_sync = others;
-                let members = REPLICAS.into_iter().enumerate().filter(|(index, _)| *index == 0 || others[index - 1]);
-                let members: Vec<BrokerId> = members.map(|(_, broker)| broker).collect();
-                let mut isr = Isr::new(REPLICAS[0], &REPLICAS, &members, self.model.min);
-                for other in 0..2 {
-                    isr.on_replica_flushed(REPLICAS[other + 1], FlushedEndOffset(self.model.acked[other]));
-                }
-                self.leader.on_isr(isr, &mut fx);
+                let has_all = self.model.acked.map(|end| end >= self.model.high);
+                self.model.in_sync = [others[0] && has_all[0], others[1] && has_all[1]];
+                self.partition_epoch += 1;
+                let assignment = self.model.assignment(self.partition_epoch);
+                self.leader.on_assignment(&assignment, Monotonic(self.model.now), &mut fx);
             }
             Input::MinInsync(count) => {
                 self.model.min = count;
@@ -231,14 +262,14 @@ impl Run {
         let ladder = self.leader.ladder();
         let is = (ladder.log_start().0, ladder.high_watermark().0, ladder.flushed_end().0, ladder.log_end().0);
         assert_eq!(is, (self.model.start, self.model.high, self.model.flushed, self.model.end));
-        assert_eq!(self.leader.has_waiters(), !self.model.waiting.is_empty());
+        assert!(self.leader.needs_tick() || self.model.waiting.is_empty());
     }
 
     /// What was done, once each is seen to be in order.
     fn outcome(&mut self, fx: &Effects) -> Outcome {
         let mut outcome = Outcome::default();
         for effect in fx {
-            match *effect {
+            match effect.clone() {
                 Effect::Answer { ticket: ProduceTicket(ticket), outcome: answer } => {
                     assert!(self.answered.insert(ticket), "ticket {ticket} is answered twice");
                     outcome.answers.insert(ticket, answer.map(|acknowledged| acknowledged.base_offset));
@@ -246,6 +277,7 @@ impl Run {
                 Effect::Wake(FetchTicket(ticket)) => {
                     outcome.wakes.insert(ticket);
                 }
+                Effect::ProposeIsr(proposal) => panic!("nobody lags, nobody may join: {proposal:?}"),
             }
         }
         outcome

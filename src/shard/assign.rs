@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use storage::checkpoints::Checkpoint;
@@ -19,8 +20,10 @@ use crate::metadata::image::{Image, Partition, Topic};
 use crate::metadata::publish::Publication;
 use crate::metrics::PartitionMetrics;
 use crate::model::PartitionId;
-use crate::partition::isr::Isr;
+use crate::partition::isr::{AssignedReplica, Assignment};
 use crate::partition::ladder::{FlushedEndOffset, HighWatermark, Ladder, LogEndOffset, LogStartOffset};
+use crate::partition::leader::Reign;
+use crate::partition::replica::LagLimits;
 use crate::partition::{AckError, Leader};
 use crate::shard::{Hosted, Shard, placement};
 
@@ -117,8 +120,15 @@ impl Shard {
             FlushedEndOffset(offsets.flushed_end_offset),
             LogEndOffset(offsets.log_end_offset),
         );
-        let isr = Isr::new(self.me, &partition.replicas, &partition.isr, config.min_insync_replicas);
-        let leader = Leader::new(partition.leader_epoch, ladder, isr);
+        let time = Duration::from_millis(self.config.broker.replica_lag_time_max_ms);
+        let reign = Reign {
+            partition: id,
+            broker: self.me,
+            leader_epoch: partition.leader_epoch,
+            lag_limits: LagLimits { time, records: None },
+        };
+        let assignment = assignment(partition, &self.image());
+        let leader = Leader::new(reign, ladder, &assignment, config.min_insync_replicas, self.rt.now());
         let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
         let at_work = Gate::default();
         Ok(Hosted { leader, log, metrics, is_dirty: false, tail_bytes: 0, at_work, in_maintenance: false })
@@ -179,4 +189,14 @@ impl Shard {
             ..LogConfig::default()
         }
     }
+}
+
+/// What a partition's leader must know of its replicas.
+fn assignment(partition: &Partition, image: &Image) -> Assignment {
+    let replicas = partition.replicas.iter().map(|broker| AssignedReplica {
+        broker: *broker,
+        in_sync: partition.isr.contains(broker),
+        live_as: image.brokers().get(broker).filter(|broker| !broker.fenced).map(|broker| broker.epoch),
+    });
+    Assignment { partition_epoch: partition.partition_epoch, replicas: replicas.collect() }
 }

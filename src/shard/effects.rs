@@ -15,6 +15,7 @@ impl Shard {
                         watch.notify();
                     }
                 }
+                Effect::ProposeIsr(proposal) => unreachable!("a lone replica proposes nothing: {proposal:?}"),
             }
         }
     }

@@ -55,7 +55,7 @@ impl Shard {
         let mut effects = std::mem::take(&mut state.effects);
         for (index, part) in order.parts.iter().enumerate() {
             let ticket = ProduceTicket((key << PART_BITS | index) as u64);
-            match state.append(part, order.acks, now_ms, &self.metrics) {
+            match state.append(part, order.acks, begun, now_ms, &self.metrics) {
                 Ok((base_offset, end_offset)) => {
                     let waiter = Waiter { ticket, base_offset, end_offset, deadline: order.deadline };
                     let hosted = state.partitions.get_mut(&part.partition).expect("it was appended to just now");
@@ -108,6 +108,7 @@ impl State {
         &mut self,
         part: &ProducePart,
         acks: Acks,
+        now: Monotonic,
         now_ms: i64,
         metrics: &ShardMetrics,
     ) -> Result<(i64, i64), ProduceError> {
@@ -124,7 +125,7 @@ impl State {
         }
         let epoch = hosted.leader.leader_epoch();
         let appended = hosted.log.append(&part.batch, &part.header, epoch, now_ms)?;
-        hosted.leader.on_appended(LogEndOffset(appended.last_offset + 1));
+        hosted.leader.on_appended(LogEndOffset(appended.last_offset + 1), now);
         let (records, bytes) = (part.header.record_count.max(0) as usize, part.batch.len());
         metrics.produced(records, bytes);
         hosted.metrics.counters.records_in.add(records as u64);
@@ -148,7 +149,7 @@ pub(crate) async fn time_out(shard: Rc<Shard>) {
                 break;
             }
             let mut effects = std::mem::take(&mut state.effects);
-            for hosted in state.partitions.values_mut().filter(|hosted| hosted.leader.has_waiters()) {
+            for hosted in state.partitions.values_mut().filter(|hosted| hosted.leader.needs_tick()) {
                 hosted.leader.on_tick(now, &mut effects);
             }
             shard.run_effects(state, &mut effects);
