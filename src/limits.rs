@@ -41,6 +41,9 @@ pub const LOGS_IN_MAINTENANCE_MAX: usize = 8;
 /// Longest that a fetch may wait, whatever it asks for, ms: a parked fetch holds memory.
 pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
 
+/// How long a turn that could begin waits for producers that were answered just now, us.
+pub const GATHER_US_MAX: u64 = 1_000;
+
 /// How often waiting produces are looked over for time-outs, ms. Only while any waits.
 pub const PRODUCE_TIMEOUT_SWEEP_MS: u64 = 20;
 

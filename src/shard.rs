@@ -24,6 +24,7 @@ mod show;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -44,7 +45,7 @@ use storage::turn::Barrier;
 use crate::config::Config;
 use crate::config::topic::TopicConfig;
 use crate::limits;
-use crate::local::{Gate, Notify, Pulse};
+use crate::local::{Gate, Notify};
 use crate::message::{FetchError, Reply, SharedImage};
 use crate::metrics::{PartitionMetrics, ShardMetrics};
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
@@ -52,6 +53,7 @@ use crate::partition::{Effects, Leader};
 use crate::rt::Rt;
 
 pub use serve::Caller;
+use turns::Turns;
 
 /// A map that iterates in the same order in every run: the simulator replays by it.
 pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
@@ -76,12 +78,7 @@ pub struct Shard {
     pub(crate) waiting: Notify,
     /// All is flushed, and the flush loop has ended.
     pub(crate) flushed: Notify,
-    /// A turn is in flight.
-    pub(crate) in_turn: Cell<bool>,
-    pub(crate) turn_ended: Pulse,
-    /// Produces that have come since the last turn ended, and a nudge at each.
-    pub(crate) come: Cell<usize>,
-    pub(crate) coming: Notify,
+    pub(crate) turns: Turns,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) epoch_journal: EpochJournal,
     /// What earlier journals held of partitions that are not open yet.
@@ -192,10 +189,7 @@ impl Shard {
             dirty: Notify::default(),
             waiting: Notify::default(),
             flushed: Notify::default(),
-            in_turn: Cell::new(false),
-            turn_ended: Pulse::default(),
-            come: Cell::new(0),
-            coming: Notify::default(),
+            turns: Turns::default(),
             checkpoints: parts.checkpoints,
             epoch_journal: parts.epoch_journal,
             epochs: RefCell::new(parts.epochs),
@@ -224,6 +218,11 @@ impl Shard {
     /// This broker.
     pub fn me(&self) -> BrokerId {
         self.me
+    }
+
+    /// Waits for the end of the turn that is in flight, if one is.
+    pub async fn turn_ended(&self) {
+        self.turns.ended().await;
     }
 
     /// What a producer's batch for a topic must keep to, now; `None`: there is no such topic any more.

@@ -70,7 +70,7 @@ async fn read_one(
     }
     // Behind an unanswered request, so that it would be answered no sooner.
     if connection.request_bytes.used() > 0 && frames.would_wait_for(1) {
-        broker.shard.turn_end().await;
+        broker.shard.turn_ended().await;
     }
     let Some(bytes) = frames.next_length().await.map_err(Ended::Frame)? else {
         connection.client_left.set(true);
@@ -86,7 +86,7 @@ async fn read_one(
     }
     let of_connection = connection.request_bytes.acquire(bytes).await;
     if is_produce && frames.would_wait_for(bytes) {
-        broker.shard.turn_end().await;
+        broker.shard.turn_ended().await;
     }
     let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
     let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {

@@ -1,12 +1,11 @@
 //! The turn: everything that was appended since the last one is made durable with one barrier, then acknowledged.
 //!
 //! *Invariants*: one turn at a time; a log's flushed end moves only after the barrier returned.
-//! *Why* no timer: the next turn begins when the disk is free; what gathered meanwhile is the batch (lesson 19).
+//! *Why* no tick: the next turn begins when the disk is free and those just answered have sent again ([`super::turns`]); what
+//! gathered meanwhile is the batch (lesson 19).
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use futures_lite::future::or;
 use storage::log::FlushPlan;
 use storage::turn::{self, TurnOutcome};
 
@@ -21,7 +20,6 @@ pub(crate) async fn run(shard: Rc<Shard>) {
     loop {
         let (partitions, plans) = shard.plan_turn();
         if plans.is_empty() {
-            shard.turn_ended.beat();
             if shard.stopping.get() && shard.state.borrow().dirty.is_empty() {
                 shard.flushed.notify();
                 return;
@@ -32,7 +30,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
             continue;
         }
         let begun = shard.rt.now();
-        shard.in_turn.set(true);
+        shard.turns.begin();
         let outcome = turn::flush(&shard.barrier, plans).await;
         shard.metrics.turn(shard.rt.now().since(begun), outcome.logs.len(), outcome.bytes, outcome.own_flushes == 0);
         if let Some(error) = &outcome.flush_error {
@@ -43,35 +41,12 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         let waiting = shard.state.borrow().produces.len();
         shard.apply_turn(partitions, outcome);
         let answered = waiting - shard.state.borrow().produces.len();
-        shard.in_turn.set(false);
-        shard.turn_ended.beat();
-        shard.gather(answered, shard.rt.now().since(begun) / 3).await;
+        shard.turns.end();
+        shard.turns.gather(&shard.rt, answered, shard.rt.now().since(begun)).await;
     }
 }
 
 impl Shard {
-    /// Waits until as many produces have come as were answered just now: their producers most likely send again at once, and
-    /// one turn for all costs the disk and the core half of what two in alternation do. For no longer than `patience`.
-    async fn gather(&self, answered: usize, patience: Duration) {
-        self.come.set(0);
-        // What is in the sockets' buffers already.
-        self.rt.yield_now().await;
-        let all_come = async {
-            while self.come.get() < answered {
-                self.coming.notified().await;
-            }
-        };
-        or(all_come, self.rt.sleep(patience)).await;
-    }
-    /// Waits until the turn that is in flight, or about to be, has ended; not at all if there is none. For whoever would
-    /// otherwise wait for a socket: what a producer sends now gets into the next turn whenever it is read, and to be woken for
-    /// it costs a core more than to read it.
-    pub async fn turn_end(&self) {
-        if self.in_turn.get() {
-            self.turn_ended.next().await;
-        }
-    }
-
     fn plan_turn(&self) -> (Vec<(PartitionId, Pass)>, Vec<FlushPlan>) {
         let state = &mut *self.state.borrow_mut();
         let now_ms = self.rt.wall_ms();

@@ -69,8 +69,7 @@ impl Shard {
         self.run_effects(state, &mut effects);
         state.effects = effects;
         self.metrics.stage_append(self.rt.now().since(begun));
-        self.come.set(self.come.get() + 1);
-        self.coming.notify();
+        self.turns.on_produce();
         if !state.dirty.is_empty() {
             self.dirty.notify();
         }

@@ -5,3 +5,4 @@ mod failures;
 mod memory;
 mod reading;
 mod rig;
+mod turns;
