@@ -118,9 +118,23 @@ fn a_connection_of_small_frames_holds_little_memory() {
         let (mut frames, mut write, _peer_read) = reader().await;
         for _ in 0..500 {
             write.write_all_vectored(&[&frame(&[7; 300])]).await.expect("it is open");
-            assert!(frames.would_wait_for(1));
+            assert!(frames.buffer.is_empty());
             assert_eq!(next(&mut frames).await.map(|body| body.len()), Some(300));
         }
         assert!(frames.buffer.capacity() <= 2 * READ_BYTES_MIN, "{}", frames.buffer.capacity());
+    });
+}
+
+#[test]
+fn a_reader_knows_without_asking_the_socket_whether_the_next_frame_has_come() {
+    run_on_ring(async {
+        let (mut frames, mut write, _peer_read) = reader().await;
+        let two = [frame(&[1; 300]), frame(&[2; 300])].concat();
+        write.write_all_vectored(&[&two]).await.expect("it is open");
+        assert_eq!(next(&mut frames).await.map(|body| body[0]), Some(1));
+        assert!(!frames.would_wait_for(304), "the second came with the first");
+        assert!(frames.would_wait_for(305), "and there was nothing behind it");
+        assert_eq!(next(&mut frames).await.map(|body| body[0]), Some(2));
+        assert!(frames.would_wait_for(1));
     });
 }
