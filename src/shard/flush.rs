@@ -1,7 +1,7 @@
 //! The turn: everything that was appended since the last one is made durable with one barrier, then acknowledged.
 //!
 //! *Invariants*: one turn at a time; a log's flushed end moves only after the barrier returned.
-//! *Why* no tick: the next turn begins when the disk is free and those just answered have sent again ([`super::turns`]); what
+//! *Why* no tick: the next turn begins when the disk is free and those just answered have sent again (`turns`); what
 //! gathered meanwhile is the batch (lesson 19).
 
 use std::rc::Rc;
