@@ -14,6 +14,7 @@ mod ring;
 mod sim;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use buffer::IoBuffer;
 pub use error::{DiskError, DiskErrorReason};
@@ -211,7 +212,8 @@ impl File {
             File::Sim(file) => file.read_at(position, bytes).await,
         }
     }
-    /// fdatasync: every write completed before is durable afterwards. An error is final (fsyncgate): never flush again.
+    /// fdatasync: every write completed before is durable afterwards. An error is final (fsyncgate): from then on every flush
+    /// of this process, of whichever file or directory, is an error.
     pub async fn flush(&self) -> Result<(), DiskError> {
         match self {
             File::Ring(file) => ring::flush(file).await,

@@ -6,7 +6,7 @@
 //! *Not here*: directories (dir.rs), memory (buffer.rs).
 
 use super::reactor::{DmaFile, GlommioError, OpenOptions, executor, spawn_local};
-use super::{BLOCK_BYTES, DiskError, DiskErrorReason, IoBuffer, OpenMode};
+use super::{BLOCK_BYTES, DiskError, DiskErrorReason, IoBuffer, OpenMode, trust};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
@@ -125,7 +125,11 @@ async fn read_rest(
 
 pub(super) async fn flush(file: &Rc<RingFile>) -> Result<(), DiskError> {
     let file = Rc::clone(file);
-    detached(async move { file.file.fdatasync().await.map_err(|error| file.error("flush", error)) }).await
+    detached(async move {
+        let flushed = file.file.fdatasync().await.map_err(|error| file.error("flush", error));
+        trust::believed(flushed, |error| DiskError::from_io("flush", &file.path, &error))
+    })
+    .await
 }
 
 pub(super) async fn allocate(file: &Rc<RingFile>, bytes: u64) -> Result<(), DiskError> {

@@ -133,7 +133,7 @@ impl Nemesis {
                 let executors = choices[world.dice.random_range(0..choices.len())];
                 world.start(id, executors);
                 if self.interrupts_recoveries && world.chance(2) {
-                    let skip_count = world.dice.random_range(0..8);
+                    let skip_count = world.dice.random_range(0..5);
                     self.break_disk(world, id, Fault::next(FaultOn::Flush, "/partitions/").after(skip_count));
                 }
             }

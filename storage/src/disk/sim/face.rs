@@ -13,6 +13,7 @@ use super::faults::FaultOn;
 use super::tree::NodeId;
 use super::world::{Ending, World};
 use crate::disk::dir::temporary;
+use crate::disk::trust;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -159,7 +160,15 @@ impl SimDisk {
             }
             world.tree.sync_dir(&wanted, upto)
         })
-        .await
+        .await?;
+        self.check_trust("flush directory", &path)
+    }
+    /// A flush has succeeded, in vain if another one has failed.
+    fn check_trust(&self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
+        if self.world.borrow().flush_failed {
+            return Err(DiskError::new(operation, path, DiskErrorReason::Io(trust::LOST.to_owned())));
+        }
+        Ok(())
     }
     pub(in crate::disk) async fn read_small(&self, path: PathBuf) -> Result<Vec<u8>, DiskError> {
         let file = self.open(path, OpenMode::Read).await?;
@@ -285,7 +294,8 @@ impl SimFile {
             world.flush(node, upto, ending);
             Ok(())
         })
-        .await
+        .await?;
+        self.disk.check_trust("flush", &self.path)
     }
     pub(in crate::disk) async fn allocate(&self, bytes: u64) -> Result<(), DiskError> {
         let node = self.node;

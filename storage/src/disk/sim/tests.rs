@@ -327,7 +327,7 @@ fn faults_strike_where_and_when_they_are_told_to() {
 }
 
 #[test]
-fn a_failed_flush_may_lose_data_though_the_next_one_succeeds() {
+fn a_failed_flush_may_lose_data_and_none_after_it_is_believed() {
     let mut lost = false;
     let setup = async |disk: Disk| {
         let file = prewritten(&disk, "/log", 1).await;
@@ -335,10 +335,27 @@ fn a_failed_flush_may_lose_data_though_the_next_one_succeeds() {
         let Disk::Sim(sim) = &disk else { unreachable!() };
         sim.fail(Fault::next(FaultOn::Flush, ""));
         file.flush().await.unwrap_err();
-        file.flush().await.unwrap();
+        let other = create(&disk, "/other").await;
+        other.flush().await.unwrap_err();
+        disk.sync_dir(path("/")).await.unwrap_err();
+        file.flush().await.unwrap_err();
     };
     over_crashes(&SimDiskOptions::default(), setup, |sim| lost |= seen(sim, "/log", 0) != Some(BTreeSet::from([7])));
     assert!(lost);
+}
+
+#[test]
+fn the_next_process_trusts_flushes_again_and_reads_what_is_left() {
+    let sim = SimDisk::new(1, SimDiskOptions::default());
+    sim_block_on(&sim, async {
+        let disk = Disk::Sim(sim.clone());
+        let file = prewritten(&disk, "/log", 1).await;
+        sim.fail(Fault::next(FaultOn::SyncDir, ""));
+        disk.sync_dir(path("/")).await.unwrap_err();
+        file.flush().await.unwrap_err();
+        sim.kill(1);
+        disk.sync_dir(path("/")).await.unwrap();
+    });
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) stalled_until_ns: u64,
     /// Grows with every end of a process: what belongs to an earlier one is dead.
     pub(super) life: u64,
+    /// Has a flush failed in this life?
+    pub(super) flush_failed: bool,
     /// Errors that were answered, of faults and for want of room.
     pub(super) error_count: u64,
     dice: SmallRng,
@@ -63,6 +65,7 @@ impl World {
             drain_waiters: Vec::new(),
             stalled_until_ns: 0,
             life: 0,
+            flush_failed: false,
             error_count: 0,
             dice: SmallRng::seed_from_u64(seed),
             now_ns: 0,
@@ -102,6 +105,7 @@ impl World {
             let ((_, number), operation) = self.in_flight.pop_first().expect("something is due");
             let fault = self.draw_fault(&operation);
             self.error_count += u64::from(fault.is_some());
+            self.flush_failed |= fault.is_some() && matches!(operation.on, FaultOn::Flush | FaultOn::SyncDir);
             self.note(number, &operation, fault.is_some());
             let ending = if fault.is_some() { Ending::Broken } else { Ending::Whole };
             wakers.extend((operation.work)(self, ending, fault));
@@ -148,6 +152,7 @@ impl World {
             }
         }
         self.life += 1;
+        self.flush_failed = false;
         self.locks.clear();
         self.drain_waiters.clear();
         self.tree.close_all();
