@@ -68,9 +68,9 @@ async fn read_one(
     if !connection.responses.has_room().await {
         return Ok(false);
     }
-    // Behind an unanswered request, so that it would be answered no sooner.
-    if connection.request_bytes.used() > 0 && frames.would_wait_for(1) {
-        broker.shard.turn_ended().await;
+    // As long as it would be answered no sooner: responses leave in order.
+    if frames.would_wait_for(1) {
+        or(connection.responses.all_written(), broker.shard.turn_ended()).await;
     }
     let Some(bytes) = frames.next_length().await.map_err(Ended::Frame)? else {
         connection.client_left.set(true);

@@ -17,6 +17,9 @@ pub(super) struct InFlight {
 #[derive(Default)]
 pub(super) struct Responses {
     queue: RefCell<VecDeque<InFlight>>,
+    /// Queued, or waited for by the writer, or being written.
+    unwritten: Cell<usize>,
+    all_written: Notify,
     filled: Notify,
     room: Notify,
     /// The reader has ended: what is queued is the rest.
@@ -40,6 +43,7 @@ impl Responses {
     pub(super) fn push(&self, in_flight: InFlight) {
         if !self.closed.get() {
             self.queue.borrow_mut().push_back(in_flight);
+            self.unwritten.set(self.unwritten.get() + 1);
             self.filled.notify();
         }
     }
@@ -62,6 +66,21 @@ impl Responses {
         let in_flight = self.queue.borrow_mut().pop_front();
         self.room.notify();
         in_flight
+    }
+
+    /// So many, the oldest, are written.
+    pub(super) fn on_written(&self, count: usize) {
+        self.unwritten.set(self.unwritten.get() - count);
+        if self.unwritten.get() == 0 {
+            self.all_written.notify();
+        }
+    }
+
+    /// Waits until every request that was dispatched is answered. For the reader.
+    pub(super) async fn all_written(&self) {
+        while self.unwritten.get() > 0 {
+            self.all_written.notified().await;
+        }
     }
 
     pub(super) fn on_read_ended(&self) {

@@ -87,6 +87,7 @@ async fn write_from(
         write.write_all_vectored(&slices).await?;
         broker.metrics.bytes_out(bytes_of(&out));
     }
+    connection.responses.on_written(held.len());
     connection.on_progress(broker);
     Ok(next)
 }
