@@ -141,6 +141,9 @@ impl Log {
         let found = Found::new(&disk.list(&dir).await?);
         let mut recovery = Recovery::new(disk, &dir, &config, &known, found, now_ms);
         recovery.run().await?;
+        // A process that was killed may have made files whose names no flush has reached: what is appended to them now would be
+        // flushed, acknowledged, and gone with the name at a power cut.
+        disk.sync_dir(&dir).await?;
         let Recovery { segments, settled, producers, epochs, end_offset, last_block, report, .. } = recovery;
         let first_offset = segments.front().map_or(end_offset, |segment| segment.base_offset);
         let log = Log {
