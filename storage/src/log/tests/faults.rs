@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::rig::{Rig, batch};
-use crate::disk::{Disk, Fault, FaultOn, SimDisk, SimDiskOptions, sim_block_on};
+use crate::disk::{Disk, Fault, FaultOn, OpenMode, SimDisk, SimDiskOptions, sim_block_on};
 use crate::log::{AppendError, KnownPoints, Log, LogConfig, OpenError, ReadCache, ReadError, TruncateError};
 use crate::turn::{self, Barrier};
 
@@ -316,4 +316,17 @@ fn a_reader_who_comes_late_to_a_cut_leaves_nothing_stale_to_those_after_it() {
     rig.flush_all();
     rig.log().shrink_tail(0);
     rig.check();
+}
+
+#[test]
+fn a_file_whose_name_a_killed_process_left_unflushed_keeps_what_is_appended_to_it() {
+    for seed in 0..20 {
+        let mut rig = Rig::new(seed, config());
+        rig.log = None;
+        sim_block_on(&rig.sim, rig.disk.open(Path::new(SEGMENT), OpenMode::CreateNew)).expect("it is made");
+        rig.kill(seed);
+        rig.append(&batch(2, 300, 5, 1)).expect("appended");
+        rig.flush();
+        rig.crash(seed);
+    }
 }
