@@ -90,7 +90,7 @@ fn floor() -> Result<Value> {
 }
 
 fn broker() -> Result<Peer> {
-    Peer::chronik(PORT, &[])
+    Peer::chronik(PORT, 1, &[])
 }
 
 fn load(broker: &Peer, arguments: &[&str]) -> Result<Figures> {

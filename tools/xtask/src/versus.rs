@@ -50,6 +50,9 @@ pub struct Options {
     /// Records per second; without it, as fast as it goes.
     #[arg(long)]
     rate: Option<u64>,
+    /// Brokers on each side: with more than one, topics have a replica on each of up to 3, and two must be in sync.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    nodes: u16,
     /// Partitions of the topic.
     #[arg(long, default_value_t = 4)]
     partitions: u32,
@@ -74,7 +77,9 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "at least one round");
     run_command(&mut cargo(["build", "--quiet", "--release", "--bin", "chronik-server", "--bin", "chronik-bench"]))?;
-    let peers = [Peer::kafka(KAFKA_PORT, options.flush)?, Peer::chronik(CHRONIK_PORT, &options.settings)?];
+    let nodes = options.nodes;
+    let kafka = Peer::kafka(KAFKA_PORT, nodes, options.flush)?;
+    let peers = [kafka, Peer::chronik(CHRONIK_PORT, nodes, &options.settings)?];
     let mut rows: [Vec<Row>; 2] = [Vec::new(), Vec::new()];
     for round in 0..options.warm + options.rounds {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -103,8 +108,11 @@ pub fn run(options: &Options) -> Result<()> {
 fn turn(options: &Options, peer: &Peer, round: u32) -> Result<Row> {
     let (bootstrap, topic) = (peer.bootstrap(), format!("versus-{round}"));
     let partitions = options.partitions.to_string();
+    let (replicas, in_sync) =
+        (options.nodes.min(3).to_string(), format!("min.insync.replicas={}", options.nodes.min(2)));
     let at = ["--bootstrap-server", &bootstrap, "--topic", &topic];
-    tool("TopicCommand", &[&at[..], &["--create", "--partitions", &partitions, "--replication-factor", "1"]].concat())?;
+    let as_wanted = ["--create", "--partitions", &partitions, "--replication-factor", &replicas, "--config", &in_sync];
+    tool("TopicCommand", &[&at[..], &as_wanted].concat())?;
     load::prepare(options, &bootstrap, &topic)?;
     let before = peer.cpu_seconds()?;
     let Outcome { msgs_per_s, p50_ms, p99_ms, records } = load::run(options, &bootstrap, &topic)?;

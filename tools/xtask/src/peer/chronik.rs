@@ -1,22 +1,41 @@
-//! Our broker, as a user starts it.
+//! Our brokers, as a user starts them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+use super::client_ports;
 use crate::workspace;
 
 const ADMIN_OFFSET: u16 = 4000;
 
-/// The broker's process.
-pub fn command(home: &Path, port: u16, settings: &[String]) -> Command {
+/// The processes of so many brokers: standalone if it is one.
+pub fn commands(home: &Path, first: u16, nodes: u16, settings: &[String]) -> Vec<Command> {
     let binary =
         std::env::var_os("CHRONIK_TEST_SERVER").map_or_else(|| workspace::release_binary("chronik-server"), Into::into);
-    let mut server = Command::new(binary);
-    server.args(["standalone", "--kafka-port", &port.to_string(), "--data-dir"]).arg(home.join("data"));
-    server.args(settings.iter().flat_map(|setting| ["--set", setting]));
-    server
+    let command = |(id, port): (u16, u16)| {
+        let mut server = Command::new(&binary);
+        server.args(["--kafka-port", &port.to_string(), "--node-id", &id.to_string(), "--data-dir"]);
+        server.arg(home.join(format!("data-{id}")));
+        server.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        if nodes == 1 {
+            server.arg("standalone");
+            return server;
+        }
+        let peers = (1..=nodes).zip(client_ports(first)).filter(|(other, _)| *other != id);
+        let peers: Vec<String> = peers.map(|(other, port)| format!("{other}@localhost:{}", port + 1)).collect();
+        server.args([
+            "raft-cluster",
+            "--raft-addr",
+            &format!("127.0.0.1:{}", port + 1),
+            "--peers",
+            &peers.join(","),
+            "--bootstrap",
+        ]);
+        server
+    };
+    (1..=nodes).zip(client_ports(first)).map(command).collect()
 }
 
 /// Whether `/ready` says so.

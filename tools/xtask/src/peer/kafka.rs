@@ -1,7 +1,7 @@
-//! Apache Kafka from its jars: one combined broker and controller, and its tools.
+//! Apache Kafka from its jars: combined brokers and controllers, and its tools.
 //!
-//! Why: its JVM flags are those of its own start scripts, its settings those that it ships with. What differs is what one node needs
-//! (replication of 1 for its internal topics) and where it listens.
+//! Why: its JVM flags are those of its own start scripts, its settings those that it ships with. What differs is what few nodes need
+//! (replication of its internal topics) and where they listen.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::client_ports;
 use crate::command::{exists, output, quietly};
 use crate::tools;
 
@@ -26,17 +27,22 @@ const SERVER_FLAGS: [&str; 9] = [
     "-Djava.awt.headless=true",
 ];
 
-/// The broker's process, formatted and ready to start.
-pub fn command(home: &Path, port: u16, flush: bool) -> Result<Command> {
+/// The processes of so many brokers, formatted and ready to start.
+pub fn commands(home: &Path, first: u16, nodes: u16, flush: bool) -> Result<Vec<Command>> {
     tools::install_kafka()?;
-    let settings = home.join("server.properties");
-    fs::write(&settings, properties(home, port, flush)).with_context(|| settings.display().to_string())?;
     let id = output(java(&["-Xmx256m"])?.args(["kafka.tools.StorageTool", "random-uuid"]))?;
-    let mut format = java(&["-Xmx256m"])?;
-    quietly(format.args(["kafka.tools.StorageTool", "format", "-t", id.trim(), "-c"]).arg(&settings))?;
-    let mut server = java(&SERVER_FLAGS)?;
-    server.arg("kafka.Kafka").arg(settings);
-    Ok(server)
+    let command = |(node, port): (u16, u16)| {
+        let settings = home.join(format!("server-{node}.properties"));
+        let data = home.join(format!("data-{node}"));
+        let text = properties(&data, node, port, first, nodes, flush);
+        fs::write(&settings, text).with_context(|| settings.display().to_string())?;
+        let mut format = java(&["-Xmx256m"])?;
+        quietly(format.args(["kafka.tools.StorageTool", "format", "-t", id.trim(), "-c"]).arg(&settings))?;
+        let mut server = java(&SERVER_FLAGS)?;
+        server.arg("kafka.Kafka").arg(settings);
+        Ok(server)
+    };
+    (1..=nodes).zip(client_ports(first)).map(command).collect()
 }
 
 /// Whether it listens.
@@ -58,23 +64,26 @@ fn java(flags: &[&str]) -> Result<Command> {
     Ok(java)
 }
 
-fn properties(home: &Path, port: u16, flush: bool) -> String {
-    let (data, controller) = (home.join("data"), port + 1);
+fn properties(data: &Path, node: u16, port: u16, first: u16, nodes: u16, flush: bool) -> String {
+    let voters: Vec<String> =
+        (1..=nodes).zip(client_ports(first)).map(|(node, port)| format!("{node}@127.0.0.1:{}", port + 1)).collect();
     let mut properties = format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={node}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
+offsets.topic.replication.factor={nodes}
+transaction.state.log.replication.factor={nodes}
 transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={nodes}
 share.coordinator.state.topic.min.isr=1
 ",
+        voters = voters.join(","),
+        controller = port + 1,
         data = data.display()
     );
     if flush {
