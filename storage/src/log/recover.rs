@@ -300,9 +300,6 @@ impl<'a> Recovery<'a> {
             segment.file.close();
             segment.flushed_bytes = segment.bytes;
         }
-        if flushes {
-            self.disk.sync_dir(self.dir).await?;
-        }
         // What the file has beyond its last block may be a hole that a crash left: it is written again before it is trusted.
         let file_end = handle.size().await?;
         let ready_end = end_position.next_multiple_of(BLOCK_BYTES as u64).min(file_end - file_end % BLOCK_BYTES as u64);

@@ -330,3 +330,14 @@ fn a_file_whose_name_a_killed_process_left_unflushed_keeps_what_is_appended_to_i
         rig.crash(seed);
     }
 }
+
+/// Each is a commit of the file system's journal, and a start opens 10,000 logs.
+#[test]
+fn a_log_with_a_torn_tail_is_opened_with_one_flush_of_its_directory() {
+    let mut rig = rig_of(&[300, 200]);
+    rig.log = None;
+    rig.sim.flip_bit(Path::new(SEGMENT), 450, 1);
+    rig.sim.fail(Fault::every(FaultOn::SyncDir, "topic-0").after(1));
+    rig.try_open().expect("one is enough");
+    assert_eq!(rig.report.cut_bytes, 200);
+}
