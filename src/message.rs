@@ -24,6 +24,8 @@ use crate::rt::Monotonic;
 pub enum Request {
     /// To a shard, first of all: be one.
     Begin(Box<Beginning>),
+    /// To a shard: write down what earlier starts left it, whenever there is space. Answered once that is durable.
+    TakeOver,
     /// To a shard: append and, by `acks`, make durable.
     Produce(ProduceOrder),
     /// To a shard: read what is there now.

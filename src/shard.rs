@@ -32,6 +32,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::lock::Mutex;
 use hashbrown::HashMap;
 use slab::Slab;
 use storage::batch::ProducedLimits;
@@ -83,6 +84,8 @@ pub struct Shard {
     pub(crate) epoch_journal: EpochJournal,
     /// What earlier journals held of partitions that are not open yet.
     pub(crate) epochs: RefCell<EpochChanges>,
+    /// Held by the one that opens and closes partitions.
+    pub(crate) assigning: Mutex<()>,
     /// Logs that a maintenance task has in hand.
     pub(crate) maintained: Cell<usize>,
     /// Reads ahead of consumers that are under way.
@@ -106,6 +109,8 @@ pub(crate) struct State {
     pub(crate) topic_configs: Map<TopicId, Rc<TopicConfig>>,
     /// Partitions that could not be opened: corrupt, or the disk failed.
     pub(crate) broken: BTreeSet<PartitionId>,
+    /// Those of them for which there was only no space.
+    pub(crate) unopened: Vec<PartitionId>,
     /// What the logs' tails take.
     pub(crate) tails: tails::Tails,
     /// Logs whose disk is full.
@@ -170,6 +175,7 @@ impl Shard {
             watches: Slab::new(),
             topic_configs: Map::default(),
             broken: BTreeSet::new(),
+            unopened: Vec::new(),
             tails: tails::Tails::default(),
             without_space: Vec::new(),
             effects: Effects::new(),
@@ -193,6 +199,7 @@ impl Shard {
             checkpoints: parts.checkpoints,
             epoch_journal: parts.epoch_journal,
             epochs: RefCell::new(parts.epochs),
+            assigning: Mutex::default(),
             maintained: Cell::new(0),
             reading_ahead: Cell::new(0),
             moved: Cell::new(false),

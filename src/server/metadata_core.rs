@@ -3,6 +3,7 @@
 //! *Invariants*: nobody is accepted before every partition of the first image is open; the stop goes acceptor, shards, node.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
@@ -209,8 +210,24 @@ async fn begin_shards(
     if !join_all(begins).await.into_iter().all(|reply| reply.is_some()) {
         return Err("a shard did not begin".into());
     }
-    checkpoints::remove_loaded(&world.disk, data_dir.path(), loaded.generation).await.map_err(text)?;
-    epoch_journal::remove_replayed(&world.disk, data_dir.path(), replayed.generation).await.map_err(text)
+    let generations = (loaded.generation, replayed.generation);
+    world.rt.spawn(take_over(world.clone(), data_dir.path().to_owned(), mesh.clone(), setup.shards, generations));
+    Ok(())
+}
+
+/// Removes the files of earlier starts (before these generations of checkpoints and epoch journals), once every shard has its own.
+async fn take_over(world: World, data_dir: PathBuf, mesh: Mesh, shards: usize, generations: (u64, u64)) {
+    let takes = (0..shards).map(|shard| mesh.call(Core::Shard(ShardId(shard)), Request::TakeOver));
+    if !join_all(takes).await.into_iter().all(|reply| reply.is_some()) {
+        return;
+    }
+    let removed = async {
+        checkpoints::remove_loaded(&world.disk, &data_dir, generations.0).await?;
+        epoch_journal::remove_replayed(&world.disk, &data_dir, generations.1).await
+    };
+    if let Err(error) = removed.await {
+        world.rt.die(&error.to_string());
+    }
 }
 
 /// Hands a shard its first publication, and returns what hands it all others.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use storage::checkpoints::Checkpoints;
 use storage::data_dir::DataDir;
-use storage::disk::{Disk, DiskError};
 use storage::epoch_journal::EpochJournal;
 use storage::turn::Barrier;
 
@@ -19,12 +18,6 @@ use crate::message::{Beginning, Core, Reply, Request};
 use crate::model::{BrokerId, ShardId};
 use crate::server::{Setup, World};
 use crate::shard::{Caller, Parts, Shard};
-
-struct Files {
-    barrier: Barrier,
-    checkpoints: Checkpoints,
-    epoch_journal: EpochJournal,
-}
 
 struct ShardCore {
     world: World,
@@ -91,10 +84,17 @@ impl ShardCore {
         let World { rt, disk, .. } = self.world.clone();
         let Setup { config, metrics, shards, .. } = self.setup.clone();
         let data_dir = DataDir::attach(&disk, &config.process.data_dir, &beginning.identity);
-        let files = match self.open_files(&disk, &beginning).await {
-            Ok(files) => files,
+        let dir = &config.process.data_dir;
+        let barrier = match Barrier::open(&disk, dir).await {
+            Ok(barrier) => barrier,
             Err(error) => rt.die(&error.to_string()),
         };
+        let number = self.id.0 as u32;
+        let (generation, known) = beginning.checkpoints;
+        let checkpoints = Checkpoints::new(&disk, dir, generation, number, known);
+        let (generation, changes) = beginning.epochs;
+        let bytes = limits::EPOCH_JOURNAL_BYTES;
+        let epoch_journal = EpochJournal::new(&disk, dir, generation, number, bytes, changes.clone());
         let metrics = metrics.shard(self.id.0).clone();
         metrics.set_barrier(beginning.facts.barrier_holds);
         let shard = Shard::start(Parts {
@@ -104,10 +104,10 @@ impl ShardCore {
             rt: rt.clone(),
             disk,
             data_dir,
-            barrier: files.barrier,
-            checkpoints: files.checkpoints,
-            epoch_journal: files.epoch_journal,
-            epochs: beginning.epochs.1,
+            barrier,
+            checkpoints,
+            epoch_journal,
+            epochs: changes,
             config: config.clone(),
             metrics: metrics.clone(),
             image: beginning.image,
@@ -118,21 +118,6 @@ impl ShardCore {
         let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids, response_bytes };
         assert!(self.broker.set(Rc::new(broker)).is_ok(), "a shard begins once");
         self.world.rt.spawn(sweep(self.broker().clone(), self.connections.clone()));
-    }
-
-    /// This shard's own files beside its partitions.
-    async fn open_files(&self, disk: &Disk, beginning: &Beginning) -> Result<Files, DiskError> {
-        let dir = &self.setup.config.process.data_dir;
-        let number = self.id.0 as u32;
-        let (generation, known) = &beginning.checkpoints;
-        let checkpoints = Checkpoints::create(disk, dir, *generation, number, known.clone()).await?;
-        let (generation, changes) = &beginning.epochs;
-        let bytes = limits::EPOCH_JOURNAL_BYTES;
-        Ok(Files {
-            barrier: Barrier::open(disk, dir).await?,
-            checkpoints,
-            epoch_journal: EpochJournal::create(disk, dir, *generation, number, bytes, changes.clone()).await?,
-        })
     }
 
     /// Answers what is in flight, then flushes and closes all logs.

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use storage::checkpoints::Checkpoint;
+use storage::data_dir::DataDirError;
 use storage::data_dir::partitions::SetAside;
+use storage::disk::{DiskError, DiskErrorReason};
 use storage::epoch_journal::EpochChange;
-use storage::log::{KnownPoints, Log, LogConfig};
+use storage::log::{KnownPoints, Log, LogConfig, OpenError};
 
 use crate::config::topic::TopicConfig;
 use crate::limits;
@@ -30,6 +32,7 @@ use crate::shard::{Hosted, Shard, placement};
 impl Shard {
     /// Makes the publication true here.
     pub(crate) async fn on_publication(self: &Rc<Self>, publication: Publication) {
+        let _one_at_a_time = self.assigning.lock().await;
         let Publication { image, delta } = publication;
         for topic in delta.topics_deleted.values() {
             self.close_topic(topic).await;
@@ -44,7 +47,22 @@ impl Shard {
             .filter(|(_, id)| placement::shard_of(*id, self.shards) == self.id)
             .collect();
         self.adopt(&image, delta.topics_created.iter().chain(&delta.topic_configs));
-        let assigned = mine.into_iter().map(|(topic, id)| self.clone().assign(topic, id));
+        self.assign_all(mine).await;
+    }
+
+    /// Opens what there was no space for.
+    pub(crate) async fn assign_again(self: &Rc<Self>) {
+        let _one_at_a_time = self.assigning.lock().await;
+        let (image, ids) = {
+            let state = &mut *self.state.borrow_mut();
+            (state.image.clone(), std::mem::take(&mut state.unopened))
+        };
+        let known = ids.into_iter().filter_map(|id| Some((image.topic(id.topic_id)?.clone(), id)));
+        self.assign_all(known.collect()).await;
+    }
+
+    async fn assign_all(self: &Rc<Self>, partitions: Vec<(Arc<Topic>, PartitionId)>) {
+        let assigned = partitions.into_iter().map(|(topic, id)| self.clone().assign(topic, id));
         stream::iter(assigned).buffer_unordered(limits::PARTITIONS_OPENING_MAX).collect::<Vec<()>>().await;
     }
 
@@ -83,25 +101,29 @@ impl Shard {
                 state.partitions.insert(id, hosted);
                 self.on_partitions_changed(state);
             }
-            Err(reason) => {
-                tracing::error!("{}-{} is offline: {reason}", topic.name, id.partition);
-                self.metrics.log_offline();
-                self.state.borrow_mut().broken.insert(id);
+            Err(error) => {
+                let state = &mut *self.state.borrow_mut();
+                if state.broken.insert(id) {
+                    tracing::error!("{}-{} is offline: {error}", topic.name, id.partition);
+                    self.metrics.log_offline();
+                }
+                if matches!(error, NotOpened::NoSpace) {
+                    state.unopened.push(id);
+                }
             }
         }
     }
 
-    async fn open(&self, topic: &Topic, id: PartitionId, partition: &Partition) -> Result<Hosted, String> {
-        let dir = self.data_dir.create_partition(&topic.name, id).await.map_err(|error| error.to_string())?;
-        let config = self.topic_config(id.topic_id).ok_or("its topic is gone")?;
+    async fn open(&self, topic: &Topic, id: PartitionId, partition: &Partition) -> Result<Hosted, NotOpened> {
+        let dir = self.data_dir.create_partition(&topic.name, id).await?;
+        let config = self.topic_config(id.topic_id).ok_or_else(|| NotOpened::Failed("its topic is gone".into()))?;
         let checkpoint = self.checkpoints.get(id).unwrap_or_default();
         let Checkpoint { recovery_point, high_watermark, log_start_offset } = checkpoint;
         let newest_epoch = Some(partition.leader_epoch);
-        let epoch_changes = self.epochs.borrow_mut().remove(&id).unwrap_or_default();
+        let epoch_changes = self.epochs.borrow().get(&id).cloned().unwrap_or_default();
         let known = KnownPoints { recovery_point, high_watermark, log_start_offset, newest_epoch, epoch_changes };
         let opened =
-            Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await;
-        let opened = opened.map_err(|error| error.to_string())?;
+            Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await?;
         self.metrics.recovered(opened.report.scanned_bytes, opened.report.torn.is_some());
         if let Some(torn) = &opened.report.torn {
             tracing::info!("{}-{}: a torn tail was cut: {torn}", topic.name, id.partition);
@@ -110,9 +132,10 @@ impl Shard {
         if log.epochs().latest().is_none_or(|latest| latest < partition.leader_epoch) {
             let (epoch, start_offset) = (partition.leader_epoch, log.offsets().log_end_offset);
             let mark = self.epoch_journal.queue([(id, EpochChange::Begin { epoch, start_offset })]);
-            self.epoch_journal.durable(mark).await.map_err(|error| error.to_string())?;
+            self.epoch_journal.durable(mark).await?;
             log.assign_epoch(epoch, start_offset);
         }
+        self.epochs.borrow_mut().remove(&id);
         let offsets = log.offsets();
         let ladder = Ladder::new(
             LogStartOffset(offsets.log_start_offset),
@@ -187,6 +210,44 @@ impl Shard {
             max_batch_bytes: topic.max_message_bytes,
             bugs: self.config.bugs,
             ..LogConfig::default()
+        }
+    }
+}
+
+/// Why a partition is not open.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    /// The disk is full; it is tried again.
+    #[error("no space left")]
+    NoSpace,
+    /// It is damaged, or the disk is.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<DiskError> for NotOpened {
+    fn from(error: DiskError) -> NotOpened {
+        match error.reason {
+            DiskErrorReason::NoSpace => NotOpened::NoSpace,
+            DiskErrorReason::NotFound | DiskErrorReason::Io(_) => NotOpened::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<DataDirError> for NotOpened {
+    fn from(error: DataDirError) -> NotOpened {
+        match error {
+            DataDirError::Disk(error) => error.into(),
+            error => NotOpened::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<OpenError> for NotOpened {
+    fn from(error: OpenError) -> NotOpened {
+        match error {
+            OpenError::Disk(error) => error.into(),
+            error @ OpenError::Corrupt { .. } => NotOpened::Failed(error.to_string()),
         }
     }
 }

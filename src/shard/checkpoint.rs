@@ -3,15 +3,37 @@
 //! *Invariants*: a checkpoint never says more than is durable: it is taken from what was flushed before it is written.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use storage::checkpoints::Checkpoint;
+use storage::disk::{DiskError, DiskErrorReason};
 
 use crate::limits;
 use crate::model::PartitionId;
 use crate::shard::Shard;
 
 impl Shard {
+    /// Makes this start's files, with what those of earlier starts hold. On a full disk it waits for space, while what is there
+    /// is served.
+    pub(crate) async fn take_over(&self) {
+        let mut told = false;
+        while let Err(error) = self.make_files().await {
+            if error.reason != DiskErrorReason::NoSpace {
+                self.rt.die(&error.to_string());
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!("{error}: the files of the last start stay in use");
+            }
+            self.rt.sleep(Duration::from_millis(limits::HOUSEKEEPING_MS)).await;
+        }
+    }
+
+    async fn make_files(&self) -> Result<(), DiskError> {
+        self.epoch_journal.make_file().await?;
+        self.checkpoints.save().await
+    }
+
     /// Has anything moved since the last one?
     pub(crate) fn checkpoint_is_due(&self) -> bool {
         self.moved.get()

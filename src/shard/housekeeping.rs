@@ -20,7 +20,7 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         if shard.checkpoint_is_due() {
             shard.write_checkpoint().await;
         }
-        shard.retry_without_space();
+        shard.retry_without_space().await;
         shard.show();
         if shard.rt.now() >= next_retention {
             shard.look_over_all().await;
@@ -82,7 +82,10 @@ impl Shard {
     }
 
     /// Logs that were refused space try again.
-    fn retry_without_space(&self) {
+    async fn retry_without_space(self: &Rc<Self>) {
+        if !self.state.borrow().unopened.is_empty() {
+            self.assign_again().await;
+        }
         let state = &mut *self.state.borrow_mut();
         for id in std::mem::take(&mut state.without_space) {
             if let Some(hosted) = state.partitions.get_mut(&id)

@@ -113,6 +113,7 @@ impl State {
     ) -> Result<(i64, i64), ProduceError> {
         let hosted = match self.partitions.get_mut(&part.partition) {
             Some(hosted) => hosted,
+            None if self.broken.contains(&part.partition) => return Err(ProduceError::Storage),
             None if self.image.partition(part.partition).is_some() => return Err(ProduceError::NotLeader),
             None => return Err(ProduceError::UnknownPartition),
         };

@@ -46,6 +46,10 @@ impl Shard {
                 shard.on_publication(publication).await;
                 Reply::Done
             }),
+            Request::TakeOver => self.reply_later(caller, |shard| async move {
+                shard.take_over().await;
+                Reply::Done
+            }),
             Request::Stop => self.reply_later(caller, |shard| async move {
                 shard.stop().await;
                 Reply::Done

@@ -2,7 +2,7 @@
 //!
 //! *Which core*: one file per shard; [`load`] once, by the executor that starts the process.
 //! *Invariants*: a file is replaced whole or not at all; a start reads the files of every earlier one and keeps them until each
-//! shard has written what is now its own, so a changed shard count loses nothing.
+//! shard has written what is now its own, so neither a changed shard count nor a full disk loses anything.
 //! *Not here*: deciding the values (log, partition), nor the time between saves.
 //! *Why* the newest entry of a partition wins whole, and not field by field: a recovery point may be lowered, durably, before its
 //! log is cut, and a larger one from an older file would then vouch for bytes that are gone. Too low a value is always safe: a
@@ -84,21 +84,18 @@ struct State {
 }
 
 impl Checkpoints {
-    /// Makes the file, durably, with what is this shard's of what was loaded. The numbers of one generation differ.
-    pub async fn create(
+    /// Those of a shard, with what is its of what [`load`] read; the first [`Checkpoints::save`] makes the file. The numbers of
+    /// one generation differ.
+    pub fn new(
         disk: &Disk,
         data_dir: &Path,
         generation: u64,
         number: u32,
         carried: BTreeMap<PartitionId, Checkpoint>,
-    ) -> Result<Checkpoints, DiskError> {
-        let dir = dir_of(data_dir);
-        disk.create_dir_all(&dir).await?;
-        let path = FileNumber { generation, number }.path(&dir);
+    ) -> Checkpoints {
+        let path = FileNumber { generation, number }.path(&dir_of(data_dir));
         let state = State { checkpoints: carried, changed_to: 1, saved_to: 0, writing: false };
-        let checkpoints = Checkpoints { disk: disk.clone(), path, state: RefCell::new(state), saving: Mutex::new(()) };
-        checkpoints.save().await?;
-        Ok(checkpoints)
+        Checkpoints { disk: disk.clone(), path, state: RefCell::new(state), saving: Mutex::new(()) }
     }
     /// What is known of a partition.
     pub fn get(&self, id: PartitionId) -> Option<Checkpoint> {

@@ -2,7 +2,8 @@
 //!
 //! *Which core*: one journal per shard; [`replay`] once, by the executor that starts the process.
 //! *Invariants*: a change is answered only when its record is flushed; what follows the tail is zeros; one write at a time; a
-//! partition's changes are in order, and the file holds every one since some moment before its last checkpoint.
+//! partition's changes are in order, and the file holds every one since some moment before its last checkpoint. Until the file
+//! is made, those of earlier starts hold them.
 //! *Not here*: the epochs of a log (epochs), its `leader-epoch-checkpoint` file (log, in the background).
 //! *Why*: after a failover a thousand partitions begin an epoch at once; a flush for each would take seconds. And why a
 //! generation per process start: see data_dir/generations.
@@ -74,8 +75,8 @@ pub struct EpochJournal {
     number: FileNumber,
     bytes: u64,
     state: RefCell<State>,
-    /// Held by the one that writes.
-    tail: Mutex<Tail>,
+    /// Held by the one that writes. `None`: there is no file yet.
+    tail: Mutex<Option<Tail>>,
 }
 
 #[derive(Default)]
@@ -91,35 +92,42 @@ struct State {
 }
 
 impl EpochJournal {
-    /// Makes a journal of `bytes`, with what is carried over from earlier ones in it, durably. The numbers of one generation
-    /// differ.
-    pub async fn create(
+    /// A journal of `bytes` with what is carried over from those that [`replay`] read. Its file is made when something must be
+    /// durable, or by [`EpochJournal::make_file`]. The numbers of one generation differ.
+    pub fn new(
         disk: &Disk,
         data_dir: &Path,
         generation: u64,
         number: u32,
         bytes: u64,
         carried: EpochChanges,
-    ) -> Result<EpochJournal, DiskError> {
+    ) -> EpochJournal {
         let number = FileNumber { generation, number };
-        let dir = dir_of(data_dir);
-        disk.create_dir_all(&dir).await?;
-        let path = number.path(&dir);
         let mut state = State::default();
         for (id, changes) in carried {
             changes.into_iter().for_each(|change| state.keep(id, change));
         }
-        let tail = file::create(disk, &path, number, bytes, &state.live_records()).await?;
         state.durable_to = state.queued_to;
-        let (disk, state, tail) = (disk.clone(), RefCell::new(state), Mutex::new(tail));
-        Ok(EpochJournal { disk, path, number, bytes, state, tail })
+        let (disk, path) = (disk.clone(), number.path(&dir_of(data_dir)));
+        EpochJournal { disk, path, number, bytes, state: RefCell::new(state), tail: Mutex::new(None) }
     }
 
-    /// Queues changes: call it where the log's own epochs change, and use them only after [`EpochJournal::durable`].
+    /// Makes the file, unless it is there: with it, durably, everything that is carried over. Errors as of
+    /// [`EpochJournal::durable`].
+    pub async fn make_file(&self) -> Result<(), DiskError> {
+        let mut tail = self.tail.lock().await;
+        if tail.is_none() { self.write_queued(&mut tail).await } else { Ok(()) }
+    }
+
+    /// Queues changes: call it where the log's own epochs change, and use them only after [`EpochJournal::durable`]. One that is
+    /// the partition's last already takes no second place.
     pub fn queue(&self, changes: impl IntoIterator<Item = (PartitionId, EpochChange)>) -> Mark {
         let state = &mut *self.state.borrow_mut();
         for (id, change) in changes {
             change.check();
+            if state.live.get(&id).and_then(|changes| changes.last()).is_some_and(|(_, last)| *last == change) {
+                continue;
+            }
             state.keep(id, change);
             state.queued.push_back((id, change));
         }
@@ -164,9 +172,12 @@ impl EpochJournal {
         self.state.borrow().live.keys().copied().collect()
     }
 
-    async fn write_queued(&self, tail: &mut Tail) -> Result<(), DiskError> {
+    async fn write_queued(&self, tail: &mut Option<Tail>) -> Result<(), DiskError> {
         let (records, writing) = {
             let mut state = self.state.borrow_mut();
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
             let records: Vec<_> = state.queued.iter().take(RECORDS_PER_WRITE_MAX).copied().collect();
             (records, std::mem::replace(&mut state.writing, true))
         };
@@ -175,10 +186,9 @@ impl EpochJournal {
             "an earlier write to {} was dropped: nobody knows whether it is durable",
             self.path.display()
         );
-        let outcome = if tail.has_room(records.len()) {
-            tail.append(&encode(&records)).await.map(|()| records.len())
-        } else {
-            self.rewrite(tail).await
+        let outcome = match tail {
+            Some(tail) if tail.has_room(records.len()) => tail.append(&encode(&records)).await.map(|()| records.len()),
+            Some(_) | None => self.rewrite(tail).await,
         };
         let mut state = self.state.borrow_mut();
         state.writing = false;
@@ -196,13 +206,13 @@ impl EpochJournal {
             }
         }
     }
-    /// Replaces a full file by one with the live changes only, the queued ones among them. Returns how many were queued.
-    async fn rewrite(&self, tail: &mut Tail) -> Result<usize, DiskError> {
+    /// Replaces a full file, or none, by one with the live changes only, the queued ones among them. Returns how many were queued.
+    async fn rewrite(&self, tail: &mut Option<Tail>) -> Result<usize, DiskError> {
         let (records, queued_count) = {
             let state = self.state.borrow();
             (state.live_records(), state.queued.len())
         };
-        *tail = file::create(&self.disk, &self.path, self.number, self.bytes, &records).await?;
+        *tail = Some(file::create(&self.disk, &self.path, self.number, self.bytes, &records).await?);
         Ok(queued_count)
     }
 }

@@ -5,6 +5,21 @@ use std::time::Duration;
 use storage::disk::{Fault, FaultOn};
 
 use super::rig::Rig;
+use crate::message::ProduceError;
+
+#[test]
+fn a_topic_made_on_a_full_disk_is_refused_records_until_there_is_space() {
+    let rig = Rig::empty(1);
+    rig.disk.set_capacity_bytes(Some(rig.disk.used_bytes()));
+    rig.create_topic(1, 2, 1 << 20);
+    let outcomes = rig.run(rig.begin_produce(0, 100)).expect("it is answered");
+    assert_eq!(outcomes, [Err(ProduceError::Storage)]);
+    rig.pass(Duration::from_secs(60));
+    rig.disk.set_capacity_bytes(None);
+    rig.pass(Duration::from_secs(3));
+    rig.produce(0, 100);
+    rig.produce(1, 100);
+}
 
 /// Lesson 38.
 #[test]

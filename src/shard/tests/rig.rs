@@ -1,7 +1,6 @@
 //! A shard with one topic, on a simulated machine, called as a connection of its own would.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::batch::{self, BatchBuilder, NewRecord};
-use storage::checkpoints::Checkpoints;
+use storage::checkpoints::{self, Checkpoints};
 use storage::data_dir::DataDir;
 use storage::data_dir::identity::Identity;
 use storage::disk::{Disk, SimDisk, SimDiskOptions};
-use storage::epoch_journal::EpochJournal;
+use storage::epoch_journal::{self, EpochJournal};
 use storage::turn::Barrier;
 use uuid::Uuid;
 
@@ -156,15 +155,17 @@ async fn parts(rt: Rt, disk: Disk) -> Parts {
     let identity = Identity { cluster_id: None, node_id: 1, directory_id: Uuid::from_u64_pair(2, 2) };
     let data_dir = DataDir::open(&disk, dir, &identity).await.expect("a new directory opens");
     let bytes = limits::EPOCH_JOURNAL_BYTES;
+    let loaded = checkpoints::load(&disk, dir).await.expect("the disk works");
+    let replayed = epoch_journal::replay(&disk, dir).await.expect("the disk works");
     Parts {
         id: ShardId(0),
         shards: 1,
         me: BrokerId(1),
         rt,
         barrier: Barrier::open(&disk, dir).await.expect("the disk works"),
-        checkpoints: Checkpoints::create(&disk, dir, 1, 0, BTreeMap::new()).await.expect("the disk works"),
-        epoch_journal: EpochJournal::create(&disk, dir, 1, 0, bytes, BTreeMap::new()).await.expect("the disk works"),
-        epochs: BTreeMap::new(),
+        checkpoints: Checkpoints::new(&disk, dir, loaded.generation, 0, loaded.checkpoints),
+        epoch_journal: EpochJournal::new(&disk, dir, replayed.generation, 0, bytes, replayed.changes.clone()),
+        epochs: replayed.changes,
         disk,
         data_dir,
         config: Arc::new(config()),

@@ -28,7 +28,10 @@ async fn loaded(disk: &Disk) -> Loaded {
 }
 
 async fn create(disk: &Disk, generation: u64, number: u32) -> Checkpoints {
-    Checkpoints::create(disk, Path::new(DIR), generation, number, BTreeMap::new()).await.unwrap()
+    load(disk, Path::new(DIR)).await.unwrap();
+    let checkpoints = Checkpoints::new(disk, Path::new(DIR), generation, number, BTreeMap::new());
+    checkpoints.save().await.unwrap();
+    checkpoints
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn a_newer_start_wins_whole_even_with_a_lower_recovery_point() {
         let first = loaded(&disk).await;
         assert_eq!((first.checkpoints.len(), first.generation), (2, 2));
         // One shard now, with both partitions; it dies before the older files are removed.
-        let checkpoints = Checkpoints::create(&disk, Path::new(DIR), 2, 0, first.checkpoints).await.unwrap();
+        let checkpoints = Checkpoints::new(&disk, Path::new(DIR), 2, 0, first.checkpoints);
         checkpoints.set(id(1), at(50));
         checkpoints.save().await.unwrap();
         let second = loaded(&disk).await;

@@ -9,6 +9,7 @@ use super::{DirEntry, DiskError, DiskErrorReason, SMALL_FILE_BYTES_MAX, trust};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Runs `work` on the pool to its end, whatever becomes of the caller.
@@ -92,7 +93,11 @@ pub(super) async fn replace_small(path: PathBuf, contents: Vec<u8>) -> Result<()
     on_pool("replace", path, move |path| {
         let temporary = temporary(path);
         let mut file = fs::File::create(&temporary)?;
-        file.write_all(&contents)?;
+        if let Err(error) = file.write_all(&contents) {
+            // What it took of a disk that is full is wanted elsewhere.
+            fs::remove_file(&temporary)?;
+            return Err(error);
+        }
         trust::believed(file.sync_all(), |error| error)?;
         fs::rename(&temporary, path)?;
         sync(parent(path))
@@ -119,7 +124,7 @@ pub(super) async fn lock(path: PathBuf) -> Result<fs::File, DiskError> {
         let failed = |error: &io::Error| DiskError::from_io("lock", &path, error);
         let mut options = fs::OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = opened.map_err(|error| failed(&error))?;
+        let file = opened.map_err(|error| failed(&error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -132,9 +137,11 @@ pub(super) async fn lock(path: PathBuf) -> Result<fs::File, DiskError> {
             }
             Err(fs::TryLockError::Error(error)) => return Err(failed(&error)),
         }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(|error| failed(&error))?;
-        Ok(file)
+        // In place: it takes no space of a disk that is full.
+        match file.write_all_at(format!("{:<19}\n", std::process::id()).as_bytes(), 0) {
+            Err(error) if error.kind() != ErrorKind::StorageFull => Err(failed(&error)),
+            Ok(()) | Err(_) => Ok(file),
+        }
     };
     detached(blocking(take)).await
 }

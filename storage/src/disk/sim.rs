@@ -137,7 +137,7 @@ impl SimDisk {
     pub fn used_bytes(&self) -> u64 {
         self.world.borrow().used_bytes()
     }
-    /// How many operations have failed, by faults or for want of room.
+    /// How many operations have failed, not counting those for want of room.
     pub fn error_count(&self) -> u64 {
         self.world.borrow().error_count
     }

@@ -81,6 +81,23 @@ pub(super) async fn create(
         Err(error) => return Err(error),
     }
     let file = disk.open(&temporary, OpenMode::CreateNew).await?;
+    if let Err(error) = fill(&file, bytes, &head).await {
+        // What it took of a disk that is full is wanted elsewhere.
+        if error.reason == DiskErrorReason::NoSpace {
+            disk.remove(&temporary).await?;
+        }
+        return Err(error);
+    }
+    // From here on the old file may have lost its name, so that not even a full disk leaves it in use.
+    let final_error = |error: DiskError| DiskError { reason: DiskErrorReason::Io(error.reason.to_string()), ..error };
+    disk.rename(&temporary, path).await.map_err(final_error)?;
+    disk.sync_dir(path.parent().expect("a journal has a directory")).await.map_err(final_error)?;
+    let block_start = head.len() - head.len() % BLOCK_BYTES;
+    Ok(Tail { file, bytes, block_position: block_start as u64, block: head.split_off(block_start) })
+}
+
+/// Writes `head` and zeros up to `bytes`, and flushes.
+async fn fill(file: &File, bytes: u64, head: &[u8]) -> Result<(), DiskError> {
     let mut position = 0;
     while position < bytes {
         let mut piece = IoBuffer::zeroed(PIECE_BYTES.min((bytes - position) as usize));
@@ -91,13 +108,7 @@ pub(super) async fn create(
         file.write_at(Rc::new(piece), position).await?;
         position += written;
     }
-    file.flush().await?;
-    // From here on the old file may have lost its name, so that not even a full disk leaves it in use.
-    let final_error = |error: DiskError| DiskError { reason: DiskErrorReason::Io(error.reason.to_string()), ..error };
-    disk.rename(&temporary, path).await.map_err(final_error)?;
-    disk.sync_dir(path.parent().expect("a journal has a directory")).await.map_err(final_error)?;
-    let block_start = head.len() - head.len() % BLOCK_BYTES;
-    Ok(Tail { file, bytes, block_position: block_start as u64, block: head.split_off(block_start) })
+    file.flush().await
 }
 
 fn header(number: FileNumber) -> Vec<u8> {

@@ -36,7 +36,15 @@ async fn replayed(disk: &Disk) -> Replayed {
 
 async fn new_journal(disk: &Disk, carried: EpochChanges) -> EpochJournal {
     let generation = replayed(disk).await.generation;
-    EpochJournal::create(disk, Path::new(DIR), generation, 0, BYTES, carried).await.unwrap()
+    journal_of(disk, generation, 0, BYTES, carried).await
+}
+
+/// A journal that has its file.
+async fn journal_of(disk: &Disk, generation: u64, number: u32, bytes: u64, carried: EpochChanges) -> EpochJournal {
+    disk.create_dir_all(&dir_of(Path::new(DIR))).await.unwrap();
+    let journal = EpochJournal::new(disk, Path::new(DIR), generation, number, bytes, carried);
+    journal.make_file().await.unwrap();
+    journal
 }
 
 #[test]
@@ -91,9 +99,7 @@ fn what_was_answered_survives_every_crash() {
 fn a_thousand_epochs_take_one_write_and_one_flush() {
     let (sim, disk) = new_disk(1);
     sim_block_on(&sim, async {
-        let path = Path::new(DIR);
-        let journal = EpochJournal::create(&disk, path, 1, 0, 1 << 20, EpochChanges::new()).await;
-        let journal = journal.unwrap();
+        let journal = journal_of(&disk, 1, 0, 1 << 20, EpochChanges::new()).await;
         sim.fail(Fault::every(FaultOn::Write, "").after(1));
         sim.fail(Fault::every(FaultOn::Flush, "").after(1));
         let mark = journal.queue((0..1000).map(|partition| (id(partition), begin(1, 0))));
@@ -167,7 +173,7 @@ fn the_shard_count_may_change_between_starts() {
     let path = Path::new(DIR);
     sim_block_on(&sim, async {
         for shard in 0..3 {
-            let journal = EpochJournal::create(&disk, path, 1, shard, BYTES, EpochChanges::new()).await.unwrap();
+            let journal = journal_of(&disk, 1, shard, BYTES, EpochChanges::new()).await;
             let mark = journal.queue([(id(shard as i32), begin(1, 0))]);
             journal.durable(mark).await.unwrap();
         }
@@ -176,7 +182,7 @@ fn the_shard_count_may_change_between_starts() {
     sim_block_on(&sim, async {
         let first = replayed(&disk).await;
         assert_eq!((first.changes.len(), first.generation), (3, 2));
-        let journal = EpochJournal::create(&disk, path, 2, 0, BYTES, first.changes).await.unwrap();
+        let journal = journal_of(&disk, 2, 0, BYTES, first.changes).await;
         let again = replayed(&disk).await;
         assert_eq!(again.changes.len(), 3, "both generations say the same");
         remove_replayed(&disk, path, 2).await.unwrap();
@@ -212,11 +218,42 @@ fn a_failed_write_is_final_and_a_full_disk_is_not() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_keeps_what_earlier_ones_wrote_and_makes_its_file_when_there_is_space() {
+    let (sim, disk) = new_disk(1);
+    sim_block_on(&sim, async {
+        let journal = new_journal(&disk, EpochChanges::new()).await;
+        journal.durable(journal.queue([(id(0), begin(1, 0))])).await.unwrap();
+    });
+    sim.kill(1);
+    sim_block_on(&sim, async {
+        let before = replayed(&disk).await;
+        let journal = EpochJournal::new(&disk, Path::new(DIR), before.generation, 0, BYTES, before.changes);
+        journal.durable(journal.mark()).await.expect("what is carried over is durable");
+        let room = 3 * BLOCK_BYTES as u64;
+        sim.set_capacity_bytes(Some(sim.used_bytes() + room));
+        let mark = journal.queue([(id(1), begin(2, 5))]);
+        assert_eq!(journal.queue([(id(1), begin(2, 5))]), mark, "who tries again waits for the same");
+        for error in [journal.make_file().await.unwrap_err(), journal.durable(mark).await.unwrap_err()] {
+            assert_eq!(error.reason, DiskErrorReason::NoSpace);
+        }
+        assert_eq!(disk.free_bytes(Path::new(DIR)).await, Ok(room), "half a file takes nothing");
+        assert_eq!(replayed(&disk).await.changes[&id(0)], [begin(1, 0)]);
+        sim.set_capacity_bytes(None);
+        journal.make_file().await.unwrap();
+        journal.durable(mark).await.unwrap();
+        remove_replayed(&disk, Path::new(DIR), before.generation).await.unwrap();
+    });
+    sim.crash(1);
+    let changes = sim_block_on(&sim, replayed(&disk)).changes;
+    assert_eq!((changes[&id(0)].as_slice(), changes[&id(1)].as_slice()), (&[begin(1, 0)][..], &[begin(2, 5)][..]));
+}
+
+#[test]
 fn damage_is_told_and_a_torn_end_is_not() {
     let (sim, disk) = new_disk(1);
     let path = Path::new(DIR).join("epochs/00000000000000000001-0000");
     sim_block_on(&sim, async {
-        let journal = EpochJournal::create(&disk, Path::new(DIR), 1, 0, 1 << 20, EpochChanges::new()).await.unwrap();
+        let journal = journal_of(&disk, 1, 0, 1 << 20, EpochChanges::new()).await;
         for round in 0..3 {
             let mark = journal.queue((0..1500).map(|partition| (id(partition), begin(round, round.into()))));
             journal.durable(mark).await.unwrap();

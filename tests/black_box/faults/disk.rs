@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::support::broker::{Broker, Options};
 use crate::support::eventually;
 use crate::support::image::Image;
-use crate::support::load::{LIMIT, Record, create_topic, offsets, produce, read, read_all, reader, try_produce};
+use crate::support::load::{
+    LIMIT, Record, create_topic, delete_topic, offsets, produce, read, read_all, reader, try_produce,
+};
 use crate::support::pump::Pump;
 use crate::support::shared;
 
@@ -49,6 +51,58 @@ fn a_full_disk_refuses_writes_serves_reads_and_goes_on_when_there_is_space() {
     broker.launch();
     assert_holds(&broker, &kept);
     broker.stop(LIMIT);
+}
+
+#[test]
+fn a_broker_that_is_killed_on_a_full_disk_serves_what_is_there_and_appends_once_a_topic_is_deleted() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(192 * MIB) else { return };
+    let settings = vec!["log.retention.check.interval.ms=1000".into()];
+    let data_dir = Some(image.path().join("data"));
+    let mut broker = Broker::start_with(Options { data_dir, settings, ..Options::default() });
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    create_topic(&broker.bootstrap(), "unwanted", 1, &[]);
+    let megabyte: Vec<Record> = (0..10).map(|n| Record::of(vec![n; 100_000])).collect();
+    let quick = [("message.timeout.ms", "3000"), ("batch.num.messages", "1")];
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..32 {
+        produce(&broker.bootstrap(), "unwanted", 0, &[], &megabyte);
+        keep(&mut kept, &try_produce(&broker.bootstrap(), "t", 0, &quick, &megabyte), &megabyte);
+    }
+    fill_up(&image.path().join("ballast"));
+    let refused = |broker: &Broker, kept: &mut Vec<Vec<u8>>| {
+        let outcomes = try_produce(&broker.bootstrap(), "t", 0, &quick, &megabyte);
+        keep(kept, &outcomes, &megabyte);
+        outcomes.into_iter().find_map(Result::err)
+    };
+    eventually(LIMIT * 2, "the disk is full", || refused(&broker, &mut kept));
+    // Twice: the second start finds what the first could not finish.
+    for _ in 0..2 {
+        broker.kill();
+        fill_up(&image.path().join("more ballast"));
+        broker.launch();
+        assert_holds(&broker, &kept);
+        eventually(LIMIT * 2, "nothing more is taken", || refused(&broker, &mut kept));
+    }
+    assert!(broker.log().contains("the files of the last start stay in use"), "it was full");
+    delete_topic(&broker.bootstrap(), "unwanted");
+    eventually(LIMIT * 2, "there is space again", || refused(&broker, &mut kept).is_none().then_some(()));
+    broker.kill();
+    broker.launch();
+    assert_holds(&broker, &kept);
+    broker.stop(LIMIT);
+}
+
+/// Takes what is left of the disk, to the last block.
+fn fill_up(path: &std::path::Path) {
+    let mut file = std::fs::File::create(path).expect("a name takes no block here");
+    for bytes in [MIB as usize, 4096] {
+        while std::io::Write::write_all(&mut file, &vec![1; bytes]).is_ok() {}
+    }
+    // What was written to memory has its blocks reserved; if some of them are found missing now, so much the better.
+    drop(file.sync_all());
 }
 
 /// Remembers what was acknowledged, at its offset. A refused record may be there all the same, if only its answer was lost.

@@ -83,6 +83,12 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, configs: &[(&s
     });
 }
 
+/// Deletes a topic.
+pub fn delete_topic(bootstrap: &str, name: &str) {
+    let deleted = block_on(admin(bootstrap).delete_topics(&[name], &admin_options())).expect("an answer");
+    deleted[0].as_ref().unwrap_or_else(|error| panic!("{name} is not deleted: {error:?}"));
+}
+
 /// What was passed along with a record, and its partition and offset, or why it failed.
 pub type Delivery = (usize, Result<(i32, i64), KafkaError>);
 

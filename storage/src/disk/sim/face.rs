@@ -192,7 +192,10 @@ impl SimDisk {
         if !contents.is_empty() {
             let mut buffer = IoBuffer::zeroed(contents.len().next_multiple_of(BLOCK_BYTES));
             buffer[..contents.len()].copy_from_slice(contents);
-            file.write_at(Rc::new(buffer), 0).await?;
+            if let Err(error) = file.write_at(Rc::new(buffer), 0).await {
+                self.remove(temporary).await?;
+                return Err(error);
+            }
             file.set_size(contents.len() as u64).await?;
         }
         file.flush().await?;

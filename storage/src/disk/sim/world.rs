@@ -45,7 +45,7 @@ pub(super) struct World {
     pub(super) life: u64,
     /// Has a flush failed in this life?
     pub(super) flush_failed: bool,
-    /// Errors that were answered, of faults and for want of room.
+    /// Errors that were answered, but for want of room.
     pub(super) error_count: u64,
     dice: SmallRng,
     now_ns: u64,
@@ -166,9 +166,8 @@ impl World {
     }
 
     /// Fails if `blocks` more do not fit.
-    fn reserve(&mut self, blocks: u64) -> Result<(), DiskErrorReason> {
+    fn reserve(&self, blocks: u64) -> Result<(), DiskErrorReason> {
         if blocks > 0 && blocks * BLOCK_BYTES as u64 > self.free_bytes() {
-            self.error_count += 1;
             return Err(DiskErrorReason::NoSpace);
         }
         Ok(())
