@@ -26,6 +26,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod model;
 pub mod partition;
+pub mod peer;
 pub mod rt;
 pub mod server;
 pub mod shard;

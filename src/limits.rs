@@ -94,3 +94,6 @@ pub const ACCEPT_BACKOFF_MS_MAX: u64 = 1_000;
 
 /// Connections that the kernel keeps until the acceptor takes them.
 pub const LISTEN_BACKLOG: i32 = 1024;
+
+/// How long two brokers may take to connect and say hello, ms: who takes longer is dialed again.
+pub const PEER_HELLO_MS_MAX: u64 = 2_000;

@@ -18,6 +18,7 @@ use crate::metadata::publish::Publication;
 use crate::metadata::request as metadata_request;
 use crate::model::{LeaderEpoch, PartitionId, ShardId};
 use crate::partition::{Acknowledged, Acks};
+use crate::peer::hello::Hello;
 use crate::rt::Monotonic;
 
 /// What an executor is asked to do.
@@ -42,6 +43,13 @@ pub enum Request {
     Publish(Publication),
     /// To a shard: a client's connection is now yours.
     Connection(net::stream::Accepted),
+    /// To a shard: a follower's stream is now yours; its welcome has been said. Answered when it ends.
+    ReplicaStream {
+        /// The connection, at the first byte after the hello.
+        connection: net::stream::Accepted,
+        /// Who it is, and for which shards.
+        hello: Hello,
+    },
     /// To a shard: finish what is in flight, flush, write checkpoints. Answered when done.
     Stop,
     /// To the metadata core: change the metadata.

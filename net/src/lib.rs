@@ -3,4 +3,5 @@
 //! *Which core*: any executor. *Not here*: Kafka's messages, partitions, disks. `storage` is a stranger.
 
 pub mod frame;
+pub mod peer_frame;
 pub mod stream;

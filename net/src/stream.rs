@@ -125,6 +125,16 @@ impl Accepted {
             Accepted::Sim(accepted) => Ok(sim_halves(accepted.bind())),
         }
     }
+
+    /// The reverse of [`Accepted::bind`]: takes a connection off this executor, for another to bind. What was read of it and
+    /// not used does not travel. Nobody may be waiting on it.
+    pub fn unbind(read: ReadHalf, write: WriteHalf) -> io::Result<Accepted> {
+        match (read.0, write.0) {
+            (ReadSide::Ring(read), WriteSide::Ring(write)) => RingAccepted::unbind(read, write).map(Accepted::Ring),
+            (ReadSide::Sim(read), WriteSide::Sim(write)) => Ok(Accepted::Sim(SimAccepted::unbind(read, write))),
+            _ => unreachable!("two halves of one connection are of one world"),
+        }
+    }
 }
 
 impl ReadHalf {

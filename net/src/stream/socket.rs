@@ -5,6 +5,7 @@
 //! *Why wait before a read that follows a short one*: the kernel had no more then, so the next `recv` would most often say
 //! so again; one entry in the ring is cheaper than a system call.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -34,6 +35,8 @@ pub struct RingAccepted {
 /// A connection on its executor, shared by its halves.
 struct Connection {
     socket: PollableFd<Socket>,
+    /// It lives on under another descriptor.
+    is_handed_on: Cell<bool>,
 }
 
 /// The reading half of a real connection.
@@ -84,7 +87,7 @@ fn on_this_executor(socket: Socket) -> io::Result<PollableFd<Socket>> {
 }
 
 fn split(socket: PollableFd<Socket>) -> io::Result<(RingReadHalf, RingWriteHalf)> {
-    let connection = Rc::new(Connection { socket });
+    let connection = Rc::new(Connection { socket, is_handed_on: Cell::new(false) });
     Ok((RingReadHalf { connection: connection.clone(), is_drained: false }, RingWriteHalf { connection }))
 }
 
@@ -124,6 +127,15 @@ impl RingAccepted {
         self.socket.set_tcp_nodelay(true)?;
         split(on_this_executor(self.socket)?)
     }
+
+    pub(super) fn unbind(read: RingReadHalf, write: RingWriteHalf) -> io::Result<RingAccepted> {
+        assert!(Rc::ptr_eq(&read.connection, &write.connection), "the halves are of one connection");
+        let socket = read.connection.socket.get_ref().try_clone()?;
+        let peer_address = ip_address(&socket.peer_addr()?)?;
+        read.connection.is_handed_on.set(true);
+        let peer_address = SocketAddr::new(peer_address.ip().to_canonical(), peer_address.port());
+        Ok(RingAccepted { socket, peer_address })
+    }
 }
 
 impl Connection {
@@ -140,7 +152,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // A wait that is still in the kernel holds the file until the reactor's next turn: say goodbye now, not then.
-        self.shutdown();
+        if !self.is_handed_on.get() {
+            self.shutdown();
+        }
     }
 }
 

@@ -232,3 +232,21 @@ fn a_dropped_accept_or_connect_leaves_the_executor_sound() {
         assert!(connected.is_ok() && accepted.is_ok());
     });
 }
+
+#[test]
+fn a_connection_that_is_handed_on_lives_on_under_its_new_owner() {
+    run_on_ring(async {
+        let ((mut peer_read, mut peer_write), (mut read, mut write)) = pair().await;
+        peer_write.write_all_vectored(&[b"first"]).await.expect("it is open");
+        assert_eq!(read_exactly(&mut read, 5).await, "first"[..]);
+        write.write_all_vectored(&[b"mine"]).await.expect("it is open");
+        let accepted = Accepted::unbind(read, write).expect("nobody waits on it");
+        let peer = accepted.peer_address();
+        peer_write.write_all_vectored(&[b"second"]).await.expect("it is open");
+        let (mut read, mut write) = accepted.bind().expect("it is ours again");
+        assert_eq!(read_exactly(&mut read, 6).await, "second"[..]);
+        write.write_all_vectored(&[b" and mine"]).await.expect("it is open");
+        assert_eq!(read_exactly(&mut peer_read, 13).await, "mine and mine"[..]);
+        assert!(peer.ip().is_loopback());
+    });
+}

@@ -284,16 +284,24 @@ pub(super) struct Handle {
     shared: Shared,
     id: ConnectionId,
     side: Side,
+    pub(super) peer_address: SocketAddr,
 }
 
 impl Handle {
-    pub(super) fn new(shared: Shared, id: ConnectionId, side: Side) -> Handle {
-        Handle { shared, id, side }
+    pub(super) fn new(shared: Shared, id: ConnectionId, side: Side, peer_address: SocketAddr) -> Handle {
+        Handle { shared, id, side, peer_address }
     }
 
     pub(super) fn split(self) -> (SimReadHalf, SimWriteHalf) {
         let handle = Arc::new(self);
         (SimReadHalf(handle.clone()), SimWriteHalf(handle))
+    }
+
+    /// The reverse of [`Handle::split`].
+    pub(super) fn join(read: SimReadHalf, write: SimWriteHalf) -> Handle {
+        assert!(Arc::ptr_eq(&read.0, &write.0), "the halves are of one connection");
+        drop(read);
+        Arc::into_inner(write.0).expect("a connection has two halves")
     }
 }
 
@@ -310,19 +318,19 @@ pub(in crate::stream) struct SimWriteHalf(Arc<Handle>);
 
 impl SimReadHalf {
     pub(in crate::stream) async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let Handle { shared, id, side } = &*self.0;
+        let Handle { shared, id, side, .. } = &*self.0;
         poll_fn(|cx| lock(shared).poll_read(*id, *side, buffer, cx)).await
     }
 
     pub(in crate::stream) fn is_drained(&self) -> bool {
-        let Handle { shared, id, side } = &*self.0;
+        let Handle { shared, id, side, .. } = &*self.0;
         lock(shared).connections.get(id).is_none_or(|connection| connection.ends[*side].incoming.arrived.is_empty())
     }
 }
 
 impl SimWriteHalf {
     pub(in crate::stream) async fn write_all_vectored(&mut self, slices: &[&[u8]]) -> io::Result<()> {
-        let Handle { shared, id, side } = &*self.0;
+        let Handle { shared, id, side, .. } = &*self.0;
         for slice in slices {
             let mut rest = *slice;
             while !rest.is_empty() {

@@ -26,10 +26,7 @@ pub struct SimListener {
 }
 
 /// A simulated connection on its way to an executor.
-pub struct SimAccepted {
-    handle: Handle,
-    peer_address: SocketAddr,
-}
+pub struct SimAccepted(Handle);
 
 impl SimHost {
     /// The host's address.
@@ -65,7 +62,7 @@ impl SimHost {
             Wish { shared: &self.shared, attempt: network.begin_attempt(from, address) }
         };
         let id = wish.granted().await?;
-        Ok(Handle::new(self.shared.clone(), id, 0).split())
+        Ok(Handle::new(self.shared.clone(), id, 0, address).split())
     }
 }
 
@@ -114,7 +111,7 @@ impl SimListener {
             let backlog = network.listeners.get_mut(&self.address).expect("a live process's listener is listed");
             match backlog.waiting.pop_front() {
                 Some((id, peer_address)) => {
-                    Poll::Ready(Ok(SimAccepted { handle: Handle::new(shared.clone(), id, 1), peer_address }))
+                    Poll::Ready(Ok(SimAccepted(Handle::new(shared.clone(), id, 1, peer_address))))
                 }
                 None => {
                     backlog.waker = Some(cx.waker().clone());
@@ -147,10 +144,14 @@ impl Drop for SimListener {
 
 impl SimAccepted {
     pub(in crate::stream) fn peer_address(&self) -> SocketAddr {
-        self.peer_address
+        self.0.peer_address
     }
 
     pub(in crate::stream) fn bind(self) -> (SimReadHalf, SimWriteHalf) {
-        self.handle.split()
+        self.0.split()
+    }
+
+    pub(in crate::stream) fn unbind(read: SimReadHalf, write: SimWriteHalf) -> SimAccepted {
+        SimAccepted(Handle::join(read, write))
     }
 }

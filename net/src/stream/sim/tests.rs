@@ -353,3 +353,17 @@ fn an_unspecified_address_listens_on_the_host_and_port_zero_is_chosen() {
     assert_eq!(listener.local_address().ip(), SERVER);
     assert_ne!(listener.local_address().port(), 0);
 }
+
+#[test]
+fn a_connection_that_is_handed_on_lives_on_under_its_new_owner() {
+    let (net, (_read, mut client_write), (read, write)) = connected(1, quiet());
+    let bytes = run(&net, async move {
+        let accepted = super::super::Accepted::unbind(read, write).expect("nobody waits on it");
+        assert_eq!(accepted.peer_ip(), CLIENT);
+        client_write.write_all_vectored(&[b"late"]).await.expect("it is open");
+        client_write.shutdown();
+        let (read, _write) = accepted.bind().expect("it is ours again");
+        read_all(read).await.0
+    });
+    assert_eq!(bytes, "late"[..]);
+}
