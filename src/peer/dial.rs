@@ -1,10 +1,10 @@
 //! Dialing a peer: connect, say hello, hear who answers.
 //!
 //! *Which core*: any. *Invariants*: it ends within [`limits::PEER_HELLO_MS_MAX`]; who answers is who was meant, of the same
-//! cluster. *Not here*: when to try again (the caller backs off), names (addresses are given).
+//! cluster. *Not here*: when to try again (the caller backs off).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use futures_lite::future::or;
@@ -66,14 +66,14 @@ impl From<NoHello> for DialError {
     }
 }
 
-/// Connects to `address` and says `hello`; frames from there may then have up to `frame_bytes_max` bytes.
+/// Connects to a host, by name or address, and says `hello`; frames from there may then have up to `frame_bytes_max` bytes.
 ///
 /// # Errors
 /// See [`DialError`]; the connection is closed.
 pub async fn dial(
     rt: &Rt,
     net: &Net,
-    address: SocketAddr,
+    (host, port): (&str, u16),
     hello: &Hello,
     frame_bytes_max: usize,
 ) -> Result<Connection, DialError> {
@@ -81,7 +81,26 @@ pub async fn dial(
         rt.sleep(Duration::from_millis(limits::PEER_HELLO_MS_MAX)).await;
         Err(DialError::TimedOut)
     };
-    or(connect(net, address, hello, frame_bytes_max), late).await
+    let each_in_turn = async {
+        let mut outcome = Err(DialError::Io(io::ErrorKind::NotFound.into()));
+        for address in addresses(rt, host, port).await? {
+            outcome = connect(net, address, hello, frame_bytes_max).await;
+            // A name may stand for addresses where nobody listens, of IPv6 for example.
+            if !matches!(outcome, Err(DialError::Io(_))) {
+                break;
+            }
+        }
+        outcome
+    };
+    or(each_in_turn, late).await
+}
+
+async fn addresses(rt: &Rt, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let host = host.to_owned();
+    rt.unblock(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)).await
 }
 
 async fn connect(
