@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::config::cluster::Mode;
 use crate::config::process::{Machine, ProcessSettings};
 use crate::config::value::Kind;
 use crate::config::{
@@ -54,6 +55,7 @@ pub enum CliError {
 }
 
 const STANDALONE: &str = "standalone";
+const RAFT_CLUSTER: &str = "raft-cluster";
 
 /// The command, for parsing and for its help.
 pub fn command() -> Command {
@@ -68,7 +70,9 @@ pub fn command() -> Command {
         .subcommand_help_heading("Commands")
         .disable_help_subcommand(true);
     let standalone = Command::new(STANDALONE).about("Runs a broker by itself");
-    with_arguments(root).subcommand(with_arguments(standalone))
+    let raft_cluster =
+        Command::new(RAFT_CLUSTER).about("Runs a broker of a cluster (--raft-addr, --peers, --bootstrap)");
+    with_arguments(root).subcommand(with_arguments(standalone)).subcommand(with_arguments(raft_cluster))
 }
 
 /// Every flag: the root and each subcommand have them all.
@@ -97,6 +101,8 @@ fn arguments(setting: &'static Setting) -> Vec<Arg> {
     let help = setting.default.map_or_else(|| help.to_owned(), |default| format!("{help} [default: {default}]"));
     let name = match setting.kind {
         Kind::Int(_) | Kind::Long(_) => "N",
+        _ if setting.name == "raft-addr" => "ADDRESS:PORT",
+        _ if setting.name == "peers" => "ID@HOST:PORT,..",
         _ if setting.name.ends_with("-addr") => "HOST",
         _ if setting.name.ends_with("-dir") => "DIR",
         _ => "VALUE",
@@ -129,12 +135,14 @@ pub fn parse(
         },
         None => None,
     };
-    let config = Config::load(&Sources { file, variables, flags: flags(&levels)? }, machine)?;
+    let mode =
+        matches.subcommand_name().map(|name| if name == RAFT_CLUSTER { Mode::Cluster } else { Mode::Standalone });
+    let config = Config::load(&Sources { file, variables, flags: flags(&levels)?, mode }, machine)?;
     if asks("print-config") {
         return Ok(Action::Print(config.print()));
     }
     if matches.subcommand().is_none() {
-        let why = "say what to run: `chronik-server standalone` (see --help)";
+        let why = "say what to run: `chronik-server standalone`, or `raft-cluster` (see --help)";
         return Err(command().error(clap::error::ErrorKind::MissingSubcommand, why).into());
     }
     Ok(Action::Run(Box::new(config)))

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod broker;
+pub mod cluster;
 mod file;
 mod print;
 pub mod process;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 use crate::rt::Options;
 use broker::{BrokerConfig, Known};
+use cluster::{ClusterConfig, Mode};
 use process::{Derived, Machine, ProcessConfig, ProcessSettings};
 
 pub use setting::Setting;
@@ -88,6 +90,8 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
     /// Flags, by the names of their settings.
     pub flags: Vec<Given>,
+    /// What is to be run, if that was said; else it follows from the settings.
+    pub mode: Option<Mode>,
 }
 
 /// The variable that names the file; the one variable that is no setting.
@@ -157,7 +161,7 @@ impl Config {
         layers.errors.extend(unknown);
         layers.put(variables);
         layers.put(sources.flags.clone());
-        layers.finish(machine)
+        layers.finish(sources.mode, machine)
     }
 
     /// How executors run.
@@ -232,9 +236,10 @@ impl Layers {
         Ok(())
     }
 
-    fn finish(mut self, machine: &Machine) -> Result<Config, ConfigErrors> {
-        let resolved = process::resolve(&self.process, machine);
-        let (process, derived) = match resolved {
+    fn finish(mut self, mode: Option<Mode>, machine: &Machine) -> Result<Config, ConfigErrors> {
+        let implied = if self.process.raft_addr.is_some() { Mode::Cluster } else { Mode::Standalone };
+        let resolved = process::resolve(&self.process, mode.unwrap_or(implied), machine);
+        let (process, mut derived) = match resolved {
             Ok(resolved) if self.errors.is_empty() => resolved,
             Ok(_) => return Err(ConfigErrors(self.errors)),
             Err(process::Conflict { name, why }) => {
@@ -243,6 +248,8 @@ impl Layers {
                 return Err(ConfigErrors(self.errors));
             }
         };
+        let voters = process.cluster.as_ref().map_or(1, ClusterConfig::voter_count);
+        derived.extend(self.broker.derive(voters, |name| self.origins.contains_key(name)));
         let settings = ProcessSettings::TABLE.iter().chain(BrokerConfig::TABLE);
         let lines = settings.map(|setting| line(setting, &self.origins, &derived)).collect();
         Ok(Config { process, broker: self.broker, bugs: storage::log::Bugs::default(), lines })

@@ -57,8 +57,18 @@ fn a_flag_means_the_same_before_and_after_the_subcommand() {
 fn the_papers_command_line_works() {
     let config = run_in("standalone --kafka-port 9092 --advertised-addr localhost --data-dir ./data", &[]);
     assert_eq!(config.process.data_dir, PathBuf::from("./data"));
-    let node = run_in("--kafka-port 9092 --advertised-addr localhost --node-id 1 standalone", &[]);
-    assert_eq!(node.process.node_id.0, 1);
+    let line = "--kafka-port 9092 --advertised-addr localhost --node-id 1 raft-cluster --raft-addr 0.0.0.0:9192 \
+                --peers 2@localhost:9193,3@localhost:9194 --bootstrap";
+    let node = run_in(line, &[]);
+    let cluster = node.process.cluster.expect("a cluster");
+    assert_eq!((node.process.node_id.0, node.process.data_dir), (1, PathBuf::from("./data/node-1")));
+    assert_eq!((cluster.raft_bind.port(), cluster.bootstrap), (9192, true));
+    assert_eq!(cluster.peers.iter().map(|peer| (peer.id.0, peer.port)).collect::<Vec<_>>(), [(2, 9193), (3, 9194)]);
+    assert_eq!((node.broker.default_replication_factor, node.broker.min_insync_replicas), (3, 2));
+    let in_words = [("CHRONIK_RAFT_ADDR", "0.0.0.0:9192"), ("CHRONIK_PEERS", "2@a:1"), ("CHRONIK_BOOTSTRAP", "true")];
+    let pair = run_in("raft-cluster --set min.insync.replicas=2", &in_words);
+    assert_eq!((pair.broker.default_replication_factor, pair.broker.min_insync_replicas), (2, 2));
+    assert!(pair.print().contains("\"default.replication.factor\" = 2"));
 }
 
 #[test]
@@ -101,7 +111,8 @@ fn the_file_may_be_named_by_flag_or_variable() {
 fn a_misspelt_flag_or_command_gets_the_nearest() {
     assert!(refused("standalone --kafka-prot 1").contains("--kafka-port"));
     assert!(refused("standalon").contains("standalone"));
-    assert!(refused("raft-cluster").contains("unrecognized subcommand"));
+    assert!(refused("raft-clustr").contains("raft-cluster"));
+    assert!(refused("raft-cluster").contains("raft-addr"));
     assert!(refused("standalone --set kafka-port=1").contains("--kafka-port"));
     assert!(refused("standalone --set x").contains("NAME=VALUE"));
 }
@@ -131,7 +142,7 @@ fn settings_and_reference_are_printed_without_a_subcommand() {
 
 #[test]
 fn help_names_every_flag_on_both_levels() {
-    for line in ["--help", "standalone --help"] {
+    for line in ["--help", "standalone --help", "raft-cluster --help"] {
         let help = refused(line);
         for setting in ProcessSettings::TABLE {
             assert!(help.contains(&format!("--{}", setting.name)), "{line}: {}", setting.name);

@@ -9,6 +9,7 @@ mod refused;
 
 use std::time::Duration;
 
+use super::process::Derived;
 use super::setting::{Setting, settings};
 use super::suggest;
 use super::value::{Kind, Value, at_least, between};
@@ -22,7 +23,7 @@ settings! {
         auto_create_topics_enable: bool = "auto.create.topics.enable", Kind::Bool, Some("true");
         /// Closes a connection that sent nothing for so long, ms; -1: never.
         connections_max_idle_ms: i64 = "connections.max.idle.ms", Kind::LongOrMinusOne(at_least(1)), Some("600000");
-        /// Replicas of a topic that is created without a number of its own.
+        /// Replicas of a topic that is created without a number of its own. In a cluster: as many as it has voters, at most 3.
         default_replication_factor: i16 = "default.replication.factor", Kind::Int(between(1, i16::MAX as i64)), Some("1");
         /// Lets clients delete topics.
         delete_topic_enable: bool = "delete.topic.enable", Kind::Bool, Some("true");
@@ -56,7 +57,8 @@ settings! {
         max_connections: usize = "max.connections", Kind::Int(at_least(0)), Some("2147483647");
         /// Largest record batch, bytes, as it comes from the producer.
         message_max_bytes: i32 = "message.max.bytes", Kind::Int(at_least(0)), Some("1048588");
-        /// In-sync replicas that a write with acks=-1 needs; a topic with fewer replicas needs them all.
+        /// In-sync replicas that a write with acks=-1 needs; a topic with fewer replicas needs them all. In a cluster of 3
+        /// voters or more: 2.
         min_insync_replicas: i32 = "min.insync.replicas", Kind::Int(at_least(1)), Some("1");
         /// Partitions of a topic that is created without a number of its own.
         num_partitions: i32 = "num.partitions", Kind::Int(between(1, I32_MAX)), Some("1");
@@ -72,6 +74,27 @@ settings! {
 }
 
 impl BrokerConfig {
+    /// Works out what follows from the number of initial voters and was not given: what is acknowledged survives one broker.
+    pub(super) fn derive(&mut self, voters: usize, is_given: impl Fn(&str) -> bool) -> Vec<Derived> {
+        if voters == 1 {
+            return Vec::new();
+        }
+        let (replicas, in_sync) = if voters >= 3 { (3, 2) } else { (2, 1) };
+        let mut derived = Vec::new();
+        let mut derive = |name, value: i32| {
+            derived.push(Derived { name, value: value.to_string(), from: format!("voters: {voters}") });
+        };
+        if !is_given("default.replication.factor") {
+            self.default_replication_factor = replicas;
+            derive("default.replication.factor", replicas.into());
+        }
+        if !is_given("min.insync.replicas") {
+            self.min_insync_replicas = in_sync;
+            derive("min.insync.replicas", in_sync);
+        }
+        derived
+    }
+
     /// `log.retention.ms`, else minutes, else hours, in ms; -1: no limit.
     pub fn retention_ms(&self) -> i64 {
         let in_ms = |count: i32, unit_ms: i64| if count < 0 { -1 } else { i64::from(count) * unit_ms };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Advertised;
+use super::cluster::{self, ClusterConfig, Mode};
 use super::setting::settings;
 use super::value::{Kind, between};
 use crate::model::BrokerId;
@@ -34,10 +35,19 @@ settings! {
         admin_port: Option<u16> = "admin-port", PORT, None;
         /// Address that the admin listener binds to. It asks nobody who they are.
         admin_bind_addr: String = "admin-bind-addr", Kind::Text(check_ip), Some("127.0.0.1");
-        /// Directory of everything that the broker keeps; one process at a time.
-        data_dir: String = "data-dir", Kind::Text(check_path), Some("./data");
+        /// Directory of everything that the broker keeps; one process at a time. Default: `./data`, in a cluster
+        /// `./data/node-<node-id>`.
+        data_dir: Option<String> = "data-dir", Kind::Text(check_path), None;
         /// Number of this broker in its cluster.
         node_id: i32 = "node-id", Kind::Int(between(0, i32::MAX as i64)), Some("1");
+        /// In a cluster: address and port that the listener for the other brokers binds to. They are told the advertised
+        /// host and this port.
+        raft_addr: Option<String> = "raft-addr", Kind::Text(check_raft_addr), None;
+        /// In a cluster: the other brokers that vote on metadata, as `ID@HOST:PORT`, separated by commas.
+        peers: Option<String> = "peers", Kind::Text(cluster::check_peers), None;
+        /// In a cluster: this broker and its peers found it, if none of them holds any state. Without it, or later, the broker
+        /// joins the cluster that its peers belong to.
+        bootstrap: bool = "bootstrap", Kind::Bool, Some("false");
         /// Executors for connections and partitions; changing it moves no data. Default: one less than there are
         /// processors, at least one.
         shards: Option<usize> = "shards", Kind::Int(between(1, SHARDS_MAX)), None;
@@ -84,6 +94,8 @@ pub struct ProcessConfig {
     pub admin_bind: SocketAddr,
     /// The data directory, as given; may be relative.
     pub data_dir: PathBuf,
+    /// The cluster; none: it is by itself.
+    pub cluster: Option<ClusterConfig>,
     /// Executors for connections and partitions.
     pub shards: usize,
     /// Where executors run.
@@ -117,7 +129,12 @@ pub struct Conflict {
 }
 
 /// Works out what was not given.
-pub fn resolve(given: &ProcessSettings, machine: &Machine) -> Result<(ProcessConfig, Vec<Derived>), Conflict> {
+pub fn resolve(
+    given: &ProcessSettings,
+    mode: Mode,
+    machine: &Machine,
+) -> Result<(ProcessConfig, Vec<Derived>), Conflict> {
+    let cluster = cluster::resolve(given, mode)?;
     let mut derived = Vec::new();
     let mut derive = |name, value: String, from: &str| derived.push(Derived { name, value, from: from.into() });
 
@@ -158,13 +175,22 @@ pub fn resolve(given: &ProcessSettings, machine: &Machine) -> Result<(ProcessCon
         let why = "only pinned executors spin; give --pin too".into();
         return Err(Conflict { name: "spin-us", why });
     }
+    let data_dir = given.data_dir.clone().unwrap_or_else(|| {
+        let (data_dir, from) = match mode {
+            Mode::Standalone => ("./data".to_owned(), "standalone"),
+            Mode::Cluster => (format!("./data/node-{}", given.node_id), "node-id"),
+        };
+        derive("data-dir", data_dir.clone(), from);
+        data_dir
+    });
     let admin_addr: IpAddr = given.admin_bind_addr.parse().expect("checked by its kind");
     let config = ProcessConfig {
         node_id: BrokerId(given.node_id),
         kafka_bind: SocketAddr::new(bind_addr, given.kafka_port),
         advertised,
         admin_bind: SocketAddr::new(admin_addr, admin_port),
-        data_dir: PathBuf::from(&given.data_dir),
+        data_dir: PathBuf::from(data_dir),
+        cluster,
         shards,
         placement: place(shards, if pin { &machine.cpus } else { &[] }),
         spin_before_park: Duration::from_micros(given.spin_us),
@@ -208,6 +234,14 @@ fn check_path(text: &str) -> Result<(), String> {
     if text.is_empty() { Err("it is empty".into()) } else { Ok(()) }
 }
 
+fn check_raft_addr(text: &str) -> Result<(), String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(()),
+        Ok(_) => Err("the other brokers must know the port: give one from 1 to 65535".into()),
+        Err(_) => Err("it is no IP address and port, such as 0.0.0.0:9192 or [::]:9192".into()),
+    }
+}
+
 /// Levels, or `module=level`, separated by commas. A bare module is refused: it is a level that is misspelt.
 fn check_log_level(text: &str) -> Result<(), String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -237,13 +271,13 @@ mod tests {
     fn resolved(change: impl FnOnce(&mut ProcessSettings), machine: &Machine) -> ProcessConfig {
         let mut given = ProcessSettings::default();
         change(&mut given);
-        resolve(&given, machine).expect("consistent").0
+        resolve(&given, Mode::Standalone, machine).expect("consistent").0
     }
 
     fn conflict(change: impl FnOnce(&mut ProcessSettings)) -> String {
         let mut given = ProcessSettings::default();
         change(&mut given);
-        resolve(&given, &machine(2)).expect_err("a conflict").why
+        resolve(&given, Mode::Standalone, &machine(2)).expect_err("a conflict").why
     }
 
     #[test]
@@ -252,6 +286,7 @@ mod tests {
         assert_eq!(config.kafka_bind.to_string(), "127.0.0.1:9092");
         assert_eq!(config.admin_bind.to_string(), "127.0.0.1:13092");
         assert_eq!((config.shards, config.node_id), (1, BrokerId(1)));
+        assert_eq!((config.data_dir, config.cluster), (PathBuf::from("./data"), None));
         assert_eq!(config.placement, Placement { metadata: None, shards: vec![None] });
     }
 

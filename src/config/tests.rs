@@ -16,6 +16,7 @@ fn sources(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> So
         origin: Origin::Flag(flag(name)),
     };
     Sources {
+        mode: None,
         file: (!file.is_empty()).then(|| ("chronik.toml".into(), file.into())),
         variables: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         flags: flags.iter().map(given).collect(),
