@@ -32,7 +32,7 @@ pub struct Change {
     #[prost(uint32, tag = "1")]
     pub format: u32,
     /// What is to be done; always present in what [`Change::from_bytes`] returns.
-    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
     pub action: Option<Action>,
 }
 
@@ -66,6 +66,9 @@ pub enum Action {
     /// Fences or unfences brokers.
     #[prost(message, tag = "10")]
     FenceBrokers(FenceBrokers),
+    /// A voter's data directory becomes known, for ever (KIP-853).
+    #[prost(message, tag = "20")]
+    BindVoter(BindVoter),
 }
 
 /// A UUID as two words: no length to check, no allocation.
@@ -285,6 +288,17 @@ pub struct FenceBrokers {
     /// Fence, or unfence?
     #[prost(bool, tag = "2")]
     pub fenced: bool,
+}
+
+/// See [`Action::BindVoter`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct BindVoter {
+    /// raft's name for the voter.
+    #[prost(uint64, tag = "1")]
+    pub raft_id: u64,
+    /// Its data directory.
+    #[prost(message, required, tag = "2")]
+    pub directory_id: Id,
 }
 
 /// Why bytes are no command, or a command gives no bytes.

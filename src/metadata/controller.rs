@@ -16,6 +16,7 @@ mod names;
 mod partitions;
 mod placement;
 mod topics;
+mod voters;
 
 pub use brokers::{
     AllocateProducerIdsError, BrokerRegistration, ProducerIdBlock, RegisterBrokerError, allocate_producer_ids,
@@ -28,6 +29,8 @@ pub use topics::{
     CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, ManualAssignment, NewTopic, TopicRef,
     create_topics, delete_topics,
 };
+
+pub use voters::{BindVoterError, bind_voter};
 
 /// Partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`).
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;

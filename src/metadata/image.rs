@@ -104,8 +104,8 @@ pub struct Voter {
     pub raft_id: u64,
     /// The broker.
     pub node_id: BrokerId,
-    /// Its data directory.
-    pub directory_id: Uuid,
+    /// Its data directory; `None` until it first shows up: nothing that it says counts before.
+    pub directory_id: Option<Uuid>,
 }
 
 /// See the module.
@@ -169,6 +169,11 @@ impl Image {
     /// The metadata group's members, by raft id.
     pub fn voters(&self) -> &BTreeMap<u64, Voter> {
         &self.voters
+    }
+
+    /// The voter that a broker is, if it is one.
+    pub fn voter(&self, node: BrokerId) -> Option<&Voter> {
+        self.voters.values().find(|voter| voter.node_id == node)
     }
 
     /// The registered brokers, by id.

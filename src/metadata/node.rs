@@ -73,7 +73,7 @@ pub struct NodeOptions {
 impl NodeOptions {
     /// A group of one on its own.
     pub fn standalone(identity: Identity, rules: Rules) -> NodeOptions {
-        let voter = initial_voter(identity.node_id, identity.directory_id);
+        let voter = initial_voter(identity.node_id, Some(identity.directory_id));
         NodeOptions {
             identity,
             initial_voters: Some(vec![voter]),
@@ -85,8 +85,8 @@ impl NodeOptions {
     }
 }
 
-/// The voter that a broker is in a group's first configuration.
-pub fn initial_voter(node_id: BrokerId, directory_id: uuid::Uuid) -> Voter {
+/// The voter that a broker is in a group's first configuration; `None`: its directory is not known yet.
+pub fn initial_voter(node_id: BrokerId, directory_id: Option<uuid::Uuid>) -> Voter {
     let raft_id = u64::from(node_id.0.unsigned_abs()) + 1;
     Voter { raft_id, node_id, directory_id }
 }

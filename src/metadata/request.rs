@@ -5,8 +5,10 @@
 //! that rests on a change which was not yet committed when it was decided.
 //! *Not here*: decisions (controller), Kafka's error codes (api).
 
+use uuid::Uuid;
+
 use crate::metadata::controller::{
-    AllocateProducerIdsError, AlterConfigsError, BrokerRegistration, ConfigAlteration, ConfigTarget,
+    AllocateProducerIdsError, AlterConfigsError, BindVoterError, BrokerRegistration, ConfigAlteration, ConfigTarget,
     CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, NewTopic, PartitionIncrease,
     ProducerIdBlock, RegisterBrokerError, TopicRef,
 };
@@ -51,6 +53,13 @@ pub enum Request {
         /// In which incarnation.
         epoch: BrokerEpoch,
     },
+    /// A voter shows up.
+    BindVoter {
+        /// The broker.
+        node: BrokerId,
+        /// Its data directory.
+        directory_id: Uuid,
+    },
 }
 
 /// The answer to the [`Request`] of the same name; one outcome for each thing that was asked for.
@@ -68,6 +77,8 @@ pub enum Reply {
     RegisterBroker(Result<BrokerEpoch, RegisterBrokerError>),
     /// The block.
     AllocateProducerIds(Result<ProducerIdBlock, AllocateProducerIdsError>),
+    /// From now on its voice counts.
+    BindVoter(Result<(), BindVoterError>),
 }
 
 /// Why a request was not decided, or its outcome is not known.

@@ -31,6 +31,7 @@ pub(super) fn change(change: &Change) -> Result<(), ChangeError> {
             format!("feature {:?} at level {}", feature.name, feature.level)
         }),
         Action::FenceBrokers(fence) => broker_ids("fenced brokers", &fence.brokers),
+        Action::BindVoter(bind) => id(&bind.directory_id),
     }
 }
 

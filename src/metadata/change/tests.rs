@@ -50,6 +50,7 @@ fn samples() -> Vec<Action> {
         Action::AllocateProducerIds(AllocateProducerIds { broker: 1, first: 3000, count: PRODUCER_ID_BLOCK }),
         Action::SetFeature(SetFeature { name: "f".into(), level: 2 }),
         Action::FenceBrokers(FenceBrokers { brokers: vec![1, 2], fenced: true }),
+        Action::BindVoter(BindVoter { raft_id: 4, directory_id: id(5) }),
     ]
 }
 

@@ -11,7 +11,7 @@ use super::{
     Broker, BrokerEpoch, Configs, Delta, Endpoint, Image, OrderedMap, Partition, PartitionEpoch, Topic, TopicName,
 };
 use crate::metadata::change::{
-    Action, AllocateProducerIds, Change, ConfigChange, ConfigOwner, ConfigRecord, FenceBrokers, NO_LEADER,
+    Action, AllocateProducerIds, BindVoter, Change, ConfigChange, ConfigOwner, ConfigRecord, FenceBrokers, NO_LEADER,
     NewPartitions, PartitionChange, PartitionRecord, RegisterBroker, SetFeature, TopicRecord,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, TopicId};
@@ -67,7 +67,18 @@ impl Image {
             Action::AllocateProducerIds(block) => self.allocate_producer_ids(block),
             Action::SetFeature(feature) => self.set_feature(feature, delta),
             Action::FenceBrokers(fence) => self.fence(fence, delta),
+            Action::BindVoter(bind) => self.bind_voter(bind),
         }
+    }
+
+    fn bind_voter(&mut self, bind: &BindVoter) -> Result<(), String> {
+        let voter = Arc::make_mut(&mut self.voters).get_mut(&bind.raft_id);
+        let voter = voter.ok_or_else(|| format!("no voter {} to bind", bind.raft_id))?;
+        let directory_id = bind.directory_id.into();
+        if *voter.directory_id.get_or_insert(directory_id) != directory_id {
+            return Err(format!("{voter:?} is not bound to {directory_id}"));
+        }
+        Ok(())
     }
 
     pub(super) fn create_topic(&mut self, record: &TopicRecord) -> Result<(), String> {

@@ -51,8 +51,8 @@ struct VoterRecord {
     raft_id: u64,
     #[prost(int32, tag = "2")]
     node_id: i32,
-    #[prost(message, required, tag = "3")]
-    directory_id: Id,
+    #[prost(message, optional, tag = "3")]
+    directory_id: Option<Id>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -187,14 +187,16 @@ fn topic_record(topic: &Topic) -> TopicRecord {
 
 impl VoterRecord {
     fn of(voter: &Voter) -> VoterRecord {
-        VoterRecord { raft_id: voter.raft_id, node_id: voter.node_id.0, directory_id: voter.directory_id.into() }
+        let directory_id = voter.directory_id.map(Id::from);
+        VoterRecord { raft_id: voter.raft_id, node_id: voter.node_id.0, directory_id }
     }
 
     fn voter(self) -> Result<Voter, String> {
         if self.raft_id == 0 || self.node_id < 0 {
             return Err(format!("voter {} on node {}", self.raft_id, self.node_id));
         }
-        Ok(Voter { raft_id: self.raft_id, node_id: BrokerId(self.node_id), directory_id: self.directory_id.into() })
+        let directory_id = self.directory_id.map(Into::into);
+        Ok(Voter { raft_id: self.raft_id, node_id: BrokerId(self.node_id), directory_id })
     }
 }
 

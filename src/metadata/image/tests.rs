@@ -24,7 +24,7 @@ fn create(topics: Vec<TopicRecord>) -> Action {
 }
 
 fn voter() -> Voter {
-    Voter { raft_id: 1, node_id: BrokerId(0), directory_id: Uuid::from_u64_pair(3, 4) }
+    Voter { raft_id: 1, node_id: BrokerId(0), directory_id: Some(Uuid::from_u64_pair(3, 4)) }
 }
 
 /// A raw wish of the property tests, made into a command that fits the image.

@@ -4,7 +4,7 @@
 
 use crate::metadata::change::Change;
 use crate::metadata::controller::{
-    Decision, Rules, allocate_producer_ids, alter_configs, create_partitions, create_topics, delete_topics,
+    Decision, Rules, allocate_producer_ids, alter_configs, bind_voter, create_partitions, create_topics, delete_topics,
     register_broker,
 };
 use crate::metadata::image::{BrokerEpoch, Image};
@@ -33,6 +33,7 @@ pub(super) fn decide(image: &Image, request: &Request, ids: &[TopicId], index: u
         Request::AllocateProducerIds { broker, epoch } => {
             allocate_producer_ids(image, *broker, *epoch).map(Reply::AllocateProducerIds)
         }
+        Request::BindVoter { node, directory_id } => bind_voter(image, *node, *directory_id).map(Reply::BindVoter),
     }
 }
 

@@ -66,10 +66,10 @@ async fn bootstrap(
     initial_voters: Option<&[Voter]>,
 ) -> Result<Opened, OpenError> {
     let voters = initial_voters.ok_or_else(|| OpenError::Empty { dir: dir.to_owned() })?;
-    let own = |voter: &&Voter| (voter.node_id, voter.directory_id) == (identity.node_id, identity.directory_id);
-    let Some(voter) = voters.iter().find(own).copied() else {
+    let Some(voter) = voters.iter().find(|voter| is(voter, identity)).copied() else {
         return Err(OpenError::inconsistent(dir, format!("the initial voters {voters:?} are without {identity:?}")));
     };
+    let voter = Voter { directory_id: Some(identity.directory_id), ..voter };
     let conf_state = ConfState::from((voters.iter().map(|voter| voter.raft_id).collect::<Vec<_>>(), Vec::new()));
     let image = Image::empty(&identity.cluster_id, voters.iter().copied()).skip(BOOTSTRAP.0);
     let mut hard_state = HardState::default();
@@ -170,14 +170,20 @@ fn check_identity(dir: &Path, identity: &Identity, start: &LogStart, image: &Ima
         let (found, expected) = (Box::new(found), Box::new(identity.clone()));
         return Err(OpenError::Foreign { dir: dir.to_owned(), found, expected });
     }
-    let voter = Voter { raft_id: start.raft_id, node_id: identity.node_id, directory_id: identity.directory_id };
+    let (node_id, directory_id) = (identity.node_id, Some(identity.directory_id));
+    let voter = Voter { raft_id: start.raft_id, node_id, directory_id };
     match image.voters().get(&voter.raft_id) {
-        Some(known) if *known != voter => {
+        Some(known) if !is(known, identity) => {
             Err(OpenError::inconsistent(dir, format!("the log is of {voter:?}, the snapshot knows it as {known:?}")))
         }
         Some(_) | None if voter.raft_id != 0 => Ok(voter),
         Some(_) | None => Err(OpenError::inconsistent(dir, "raft id 0")),
     }
+}
+
+/// Is a voter, as far as it is known, this one?
+fn is(voter: &Voter, identity: &Identity) -> bool {
+    voter.node_id == identity.node_id && voter.directory_id.is_none_or(|known| known == identity.directory_id)
 }
 
 fn check(dir: &Path, log: &Log, held: &SnapshotImage, image: &Image) -> Result<(), OpenError> {

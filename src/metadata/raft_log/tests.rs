@@ -27,7 +27,7 @@ fn identity() -> Identity {
 }
 
 fn voter() -> Voter {
-    Voter { raft_id: 1, node_id: BrokerId(0), directory_id: identity().directory_id }
+    Voter { raft_id: 1, node_id: BrokerId(0), directory_id: Some(identity().directory_id) }
 }
 
 async fn open_it(disk: Disk) -> Result<Opened, OpenError> {

@@ -35,7 +35,7 @@ struct Group {
 }
 
 fn voters() -> Vec<Voter> {
-    (0..3).map(|id| initial_voter(BrokerId(id), Uuid::from_u64_pair(9, id as u64))).collect()
+    (0..3).map(|id| initial_voter(BrokerId(id), Some(Uuid::from_u64_pair(9, id as u64)))).collect()
 }
 
 impl Group {
@@ -55,8 +55,11 @@ impl Group {
 
     fn start(&mut self, member: usize) {
         let voter = voters()[member];
-        let identity =
-            Identity { cluster_id: "cluster".into(), node_id: voter.node_id, directory_id: voter.directory_id };
+        let identity = Identity {
+            cluster_id: "cluster".into(),
+            node_id: voter.node_id,
+            directory_id: voter.directory_id.unwrap(),
+        };
         let options = NodeOptions {
             initial_voters: Some(voters()),
             snapshot_entries: self.snapshot_entries,
