@@ -95,5 +95,38 @@ pub const ACCEPT_BACKOFF_MS_MAX: u64 = 1_000;
 /// Connections that the kernel keeps until the acceptor takes them.
 pub const LISTEN_BACKLOG: i32 = 1024;
 
+/// First pause before a peer is dialed again, ms; doubled each time.
+pub const PEER_BACKOFF_MS_MIN: u64 = 50;
+
+/// Longest pause before a peer is dialed again, ms.
+pub const PEER_BACKOFF_MS_MAX: u64 = 1_000;
+
+/// A question or an answer while a cluster is founded at most, bytes: some hundreds of voters.
+pub const FOUNDING_FRAME_BYTES_MAX: usize = 64 << 10;
+
+/// Connections of peers at once: each has some for metadata, and one for each of its shards and ours.
+pub const PEER_CONNECTIONS_MAX: usize = 65_536;
+
+/// Pause before a metadata request is made again that found no controller, ms.
+pub const METADATA_RETRY_MS: u64 = 50;
+
+/// A metadata request between brokers, or its answer, at most, bytes.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 8 << 20;
+
+/// Metadata requests that one broker may have in flight to another.
+pub const CONTROL_CALLS_MAX: usize = 1024;
+
+/// How long a metadata request may take between brokers, and how long its asker then waits to know the change itself, ms.
+pub const CONTROL_WAIT_MS_MAX: u64 = 10_000;
+
+/// A frame of the metadata group at most, bytes: the largest command, alone in its message.
+pub const RAFT_FRAME_BYTES_MAX: usize = 8 << 20;
+
+/// Messages of the metadata group that wait for one peer's stream; above it they are dropped, and raft is told.
+pub const RAFT_QUEUE_MESSAGES_MAX: usize = 4096;
+
+/// Bytes of entries in them. One message may be larger, but is then alone.
+pub const RAFT_QUEUE_BYTES_MAX: usize = 32 << 20;
+
 /// How long two brokers may take to connect and say hello, ms: who takes longer is dialed again.
 pub const PEER_HELLO_MS_MAX: u64 = 2_000;

@@ -15,6 +15,7 @@ pub mod controller;
 pub mod image;
 pub mod node;
 pub mod publish;
+pub mod quorum;
 pub mod raft_log;
 pub mod request;
 pub mod wait;

@@ -7,6 +7,7 @@
 //! *Why* shared structure: one command changes one topic of perhaps ten thousand, and every shard keeps the version that it
 //! works with; so the maps share what did not change (`ordered_map`), and what they hold stands behind an `Arc`.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ pub use ordered_map::OrderedMap;
 pub use snapshot::{IMAGE_BYTES_MAX, ImageError};
 
 /// Number of a partition record's version: one more with every change of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionEpoch(pub i32);
 
 /// Number of a broker's incarnation: the index of the entry that registered it, so that it only grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BrokerEpoch(pub i64);
 
 /// A short list of brokers.
@@ -70,7 +71,7 @@ pub struct Topic {
 }
 
 /// Where a broker can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The listener's name.
     pub listener: String,

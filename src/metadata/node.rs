@@ -12,7 +12,7 @@
 //! ```text
 //! submit, receive, tick -> machine -> records  -> write (one write, one flush) -> machine.on_persisted
 //!                                  -> applied  -> publisher -> acknowledged -> answers
-//!                                  -> messages -> next_message (peers; not wired to sockets here)
+//!                                  -> messages -> next_message (peers: see `quorum`)
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use raft::SnapshotStatus;
 use raft::eraftpb::Message;
 use storage::disk::{Disk, DiskError};
 
@@ -172,6 +173,16 @@ impl Node {
         self.machine.borrow().image()
     }
 
+    /// raft's name for this node.
+    pub fn raft_id(&self) -> u64 {
+        self.machine.borrow().voter().raft_id
+    }
+
+    /// Does this node decide?
+    pub fn am_controller(&self) -> bool {
+        self.machine.borrow().am_controller()
+    }
+
     /// Asks for a change. Resolves when it counts: committed, applied, and acknowledged by every subscriber. If the future is
     /// dropped, the change goes on.
     ///
@@ -185,6 +196,12 @@ impl Node {
         let ticket = self.machine.borrow_mut().submit(&request, &ids, self.rt.now())?;
         self.work.raise();
         ticket.await.unwrap_or(Err(SubmitError::Stopping))
+    }
+
+    /// Waits until this node has applied a version and every subscriber acts on it; returns also when the node stops.
+    pub async fn reached(&self, version: u64) {
+        let reached = || self.image().version() >= version && self.publisher.acknowledged() >= version;
+        self.state_changed.until(|| (self.stopping.get() || reached()).then_some(())).await;
     }
 
     /// A new subscriber. Its first publication is everything there is; from now on requests wait for its acknowledgements too,
@@ -228,6 +245,18 @@ impl Node {
     /// A message from a peer. Only one stream per peer, in order.
     pub fn receive(&self, message: Message) {
         self.machine.borrow_mut().on_message(message);
+        self.work.raise();
+    }
+
+    /// A peer cannot be reached: what was sent to it last is lost.
+    pub fn unreachable(&self, raft_id: u64) {
+        self.machine.borrow_mut().on_unreachable(raft_id);
+        self.work.raise();
+    }
+
+    /// A snapshot has gone to a peer, or did not get there.
+    pub fn snapshot_sent(&self, raft_id: u64, status: SnapshotStatus) {
+        self.machine.borrow_mut().on_snapshot_sent(raft_id, status);
         self.work.raise();
     }
 

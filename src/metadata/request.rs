@@ -5,6 +5,7 @@
 //! that rests on a change which was not yet committed when it was decided.
 //! *Not here*: decisions (controller), Kafka's error codes (api).
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::metadata::controller::{
@@ -16,7 +17,7 @@ use crate::metadata::image::BrokerEpoch;
 use crate::model::BrokerId;
 
 /// A wish. `validate_only`: say what would be, and change nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// New topics.
     CreateTopics {
@@ -63,7 +64,7 @@ pub enum Request {
 }
 
 /// The answer to the [`Request`] of the same name; one outcome for each thing that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// By name.
     CreateTopics(Vec<(String, Result<CreatedTopic, CreateTopicError>)>),
@@ -82,7 +83,7 @@ pub enum Reply {
 }
 
 /// Why a request was not decided, or its outcome is not known.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum SubmitError {
     /// Another broker decides, or none yet: nothing was changed; ask again, there if it is known.
     #[error("not the controller")]

@@ -32,6 +32,9 @@ pub enum DialError {
     /// The network says no.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Nobody has said where it is.
+    #[error("broker {} has no address", .0.0)]
+    Unknown(BrokerId),
     /// Nobody answered in time.
     #[error("no answer within {} ms", limits::PEER_HELLO_MS_MAX)]
     TimedOut,

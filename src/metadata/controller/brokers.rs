@@ -3,6 +3,7 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: a producer id is in one block only, for ever (lesson 70); a broker's epoch only grows.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Decision;
@@ -11,7 +12,7 @@ use crate::metadata::image::{BrokerEpoch, Endpoint, Image};
 use crate::model::{BrokerId, ProducerId};
 
 /// A broker that takes its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerRegistration {
     /// Who.
     pub broker: BrokerId,
@@ -24,7 +25,7 @@ pub struct BrokerRegistration {
 }
 
 /// Why a broker is not registered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum RegisterBrokerError {
     /// No id, no directory, or an endpoint that nobody could connect to.
     #[error("{0}")]
@@ -53,7 +54,7 @@ pub fn register_broker(registration: &BrokerRegistration) -> Result<change::Chan
 }
 
 /// Producer ids that one broker may hand out, each once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerIdBlock {
     /// The first.
     pub first: ProducerId,
@@ -62,7 +63,7 @@ pub struct ProducerIdBlock {
 }
 
 /// Why a broker gets no producer ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AllocateProducerIdsError {
     /// Who asks is not registered.
     #[error("broker {} is not registered", .0.0)]

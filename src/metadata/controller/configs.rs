@@ -4,6 +4,7 @@
 //! *Invariants*: a resource's operations succeed or fail together; what is proposed are the resulting values, so that applying
 //! it twice or after others gives the same.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::{ConfigCheck, Decision, Rules, duplicates};
@@ -12,7 +13,7 @@ use crate::metadata::image::{Configs, Image};
 use crate::model::BrokerId;
 
 /// Whose configs a client changes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ConfigTarget {
     /// A topic's, by name.
     Topic(String),
@@ -23,7 +24,7 @@ pub enum ConfigTarget {
 }
 
 /// What to do with a config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigVerb {
     /// Set it to the value.
     Set,
@@ -36,7 +37,7 @@ pub enum ConfigVerb {
 }
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigOperation {
     /// The config.
     pub name: String,
@@ -47,7 +48,7 @@ pub struct ConfigOperation {
 }
 
 /// A client's wish for one resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigAlteration {
     /// Whose configs.
     pub target: ConfigTarget,
@@ -56,7 +57,7 @@ pub struct ConfigAlteration {
 }
 
 /// Why a resource's configs stay as they are. The text is for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AlterConfigsError {
     /// No such topic.
     #[error("The topic '{0}' does not exist.")]

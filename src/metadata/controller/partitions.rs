@@ -3,6 +3,7 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: a topic's partitions are never fewer than before.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use super::{Decision, PARTITIONS_PER_REQUEST_MAX, duplicates, live, placement};
@@ -11,7 +12,7 @@ use crate::metadata::image::{Image, Topic};
 use crate::model::BrokerId;
 
 /// More partitions that a client wishes for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionIncrease {
     /// The topic's name.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct PartitionIncrease {
 }
 
 /// Why a topic gets no more partitions. The text is for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CreatePartitionsError {
     /// No topic of this name.
     #[error("This server does not host this topic-partition.")]

@@ -3,6 +3,7 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: however many topics a request creates or deletes, it is one change.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, live, names, placement};
@@ -11,7 +12,7 @@ use crate::metadata::image::{Configs, Image};
 use crate::model::{BrokerId, TopicId};
 
 /// A topic that a client wishes for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
     /// Its name.
     pub name: String,
@@ -26,7 +27,7 @@ pub struct NewTopic {
 }
 
 /// The brokers that are to hold a partition, the preferred leader first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManualAssignment {
     /// The partition.
     pub partition: i32,
@@ -35,7 +36,7 @@ pub struct ManualAssignment {
 }
 
 /// A topic that is (or, when only validated, would be) created.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedTopic {
     /// Its id.
     pub id: TopicId,
@@ -48,7 +49,7 @@ pub struct CreatedTopic {
 }
 
 /// Why a topic is not created. The text is for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CreateTopicError {
     /// The name is taken.
     #[error("Topic '{0}' already exists.")]
@@ -237,7 +238,7 @@ impl CreatedTopic {
 }
 
 /// A topic, as a client names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TopicRef {
     /// By name.
     Name(String),
@@ -246,7 +247,7 @@ pub enum TopicRef {
 }
 
 /// A topic that is gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedTopic {
     /// The id it had.
     pub id: TopicId,
@@ -255,7 +256,7 @@ pub struct DeletedTopic {
 }
 
 /// Why a topic is not deleted. The text is for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum DeleteTopicError {
     /// No topic of this name.
     #[error("This server does not host this topic-partition.")]

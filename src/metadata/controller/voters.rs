@@ -3,6 +3,7 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: a voter is bound once, to the directory it first shows up with: a wiped disk never votes again (KIP-853).
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Decision;
@@ -11,7 +12,7 @@ use crate::metadata::image::Image;
 use crate::model::BrokerId;
 
 /// Why a broker's directory is no voter's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum BindVoterError {
     /// The broker was never named as one.
     #[error("broker {} is no voter of this cluster", .0.0)]

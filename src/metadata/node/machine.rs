@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft::eraftpb::{Message, MessageType};
-use raft::{Config, RawNode, StateRole};
+use raft::{Config, RawNode, SnapshotStatus, StateRole};
 
 use super::decide::decide;
 use super::logger;
@@ -36,8 +36,9 @@ pub const WAITING_REQUESTS_MAX: usize = 4096;
 const UNCOMMITTED_BYTES_MAX: u64 = 16 << 20;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const COMMITTED_BYTES_PER_READY_MAX: u64 = 4 << 20;
-const HEARTBEAT_TICKS: usize = 2;
-const ELECTION_TICKS: usize = 10;
+const HEARTBEAT_TICKS: usize = 1;
+/// Who hears no leader for so long, and up to twice as long, calls an election.
+const ELECTION_TICKS: usize = 5;
 
 type Outcome = Result<Reply, SubmitError>;
 
@@ -148,6 +149,10 @@ impl Machine {
         self.raw.raft.raft_log.term(self.image.version()).is_ok_and(|term| term == self.raw.raft.term)
     }
 
+    pub(super) fn am_controller(&self) -> bool {
+        self.reign.is_some()
+    }
+
     pub(super) fn raft_state(&self) -> RaftState {
         let raft = &self.raw.raft;
         RaftState {
@@ -215,6 +220,10 @@ impl Machine {
 
     pub(super) fn on_unreachable(&mut self, peer: u64) {
         self.raw.report_unreachable(peer);
+    }
+
+    pub(super) fn on_snapshot_sent(&mut self, peer: u64, status: SnapshotStatus) {
+        self.raw.report_snapshot(peer, status);
     }
 
     /// Everything up to this number is durable.

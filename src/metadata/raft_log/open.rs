@@ -59,6 +59,11 @@ pub async fn open(
     }
 }
 
+/// Does `dir` hold a voter's memory? If not, [`open`] begins anew.
+pub async fn has_state(disk: &Disk, dir: &Path) -> Result<bool, OpenError> {
+    Ok(disk.exists(&log_path(dir)).await?)
+}
+
 async fn bootstrap(
     disk: &Disk,
     dir: &Path,

@@ -217,10 +217,17 @@ impl LogRecord {
     /// # Errors
     /// No protobuf, or not this one; an entry of unknown kind.
     pub fn read(payload: &[u8]) -> Result<LogRecord, String> {
-        let record = LogRecord::decode(payload).map_err(|error| error.to_string())?;
-        match record.entries.iter().find(|entry| entry.kind > 2) {
+        LogRecord::decode(payload).map_err(|error| error.to_string())?.checked()
+    }
+
+    /// This record, if every entry is of a kind that this build knows.
+    ///
+    /// # Errors
+    /// One is not.
+    pub fn checked(self) -> Result<LogRecord, String> {
+        match self.entries.iter().find(|entry| entry.kind > 2) {
             Some(entry) => Err(format!("an entry of kind {}, which this build does not know", entry.kind)),
-            None => Ok(record),
+            None => Ok(self),
         }
     }
 

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("shard", 4),
     ("metadata", 4),
     ("metadata::node", 4),
+    ("metadata::quorum", 4),
     ("metadata::raft_log", 4),
     ("metadata::publish", 3),
     ("message", 3),
