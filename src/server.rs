@@ -57,7 +57,11 @@ pub struct Setup {
 const STOP_TIME_MAX: Duration = Duration::from_millis(9_500);
 
 /// Runs a broker until it is told to stop.
-pub fn run(config: Config) -> ExitCode {
+pub fn run(mut config: Config) -> ExitCode {
+    config.process.data_dir = match std::path::absolute(&config.process.data_dir) {
+        Ok(path) => path,
+        Err(error) => return fail(&format!("{}: {error}", config.process.data_dir.display())),
+    };
     let shards = config.process.shards;
     let (stop, stop_flag) = rt::stop_pair();
     let setup =
