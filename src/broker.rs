@@ -10,10 +10,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use crate::config::Config;
+use crate::limits;
 use crate::local::{self, Budget};
 use crate::mesh::Mesh;
 use crate::message::{Core, FetchOrder, FetchOutcome, ProduceOrder, ProduceOutcome, Reply, Request, SharedImage};
@@ -22,6 +24,14 @@ use crate::metrics::ShardMetrics;
 use crate::model::{PartitionId, ProducerId, ShardId};
 use crate::rt::Rt;
 use crate::shard::{Shard, placement};
+
+/// How long a change of metadata waits for a controller where the client does not say.
+pub const UNTIMED_WAIT: Duration = Duration::from_millis(limits::METADATA_WAIT_MS);
+
+/// A request's own time-out.
+pub fn timeout(ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
 
 /// The broker, seen from one shard.
 pub struct Broker {
@@ -61,7 +71,7 @@ impl ProducerIds {
             let registered = broker.image().brokers().get(&me).map(|registered| registered.epoch);
             let Some(epoch) = registered else { return Err(metadata_request::SubmitError::Unknown) };
             let wish = metadata_request::Request::AllocateProducerIds { broker: me, epoch };
-            match broker.change_metadata(wish).await? {
+            match broker.change_metadata(wish, UNTIMED_WAIT).await? {
                 metadata_request::Reply::AllocateProducerIds(Ok(block)) => {
                     self.block.set(Some((block.first.0, block.first.0 + block.count)));
                 }
@@ -151,14 +161,26 @@ impl Broker {
         slots.into_iter().collect::<Option<Vec<O>>>().ok_or(Stopping)
     }
 
-    /// Changes the metadata; resolves once the change is committed and every shard of this broker acts on it.
+    /// Changes the metadata; resolves once the change is committed and every shard of this broker acts on it. While there is no
+    /// controller, it is asked for again for up to `wait`.
     pub async fn change_metadata(
         &self,
         request: metadata_request::Request,
+        wait: Duration,
     ) -> Result<metadata_request::Reply, metadata_request::SubmitError> {
-        match self.mesh.call(Core::Metadata, Request::Metadata(request)).await {
-            Some(Reply::Metadata(reply)) => reply,
-            _ => Err(metadata_request::SubmitError::Stopping),
+        let deadline = self.rt.now().after(wait.min(Duration::from_millis(limits::METADATA_WAIT_MS_MAX)));
+        loop {
+            let outcome = match self.mesh.call(Core::Metadata, Request::Metadata(request.clone())).await {
+                Some(Reply::Metadata(outcome)) => outcome,
+                _ => Err(metadata_request::SubmitError::Stopping),
+            };
+            match outcome {
+                // Nothing was changed: an election will pass.
+                Err(metadata_request::SubmitError::NotController { .. }) if self.rt.now() < deadline => {
+                    self.rt.sleep(Duration::from_millis(limits::METADATA_RETRY_MS)).await;
+                }
+                outcome => return outcome,
+            }
         }
     }
 }

@@ -110,6 +110,12 @@ pub const PEER_CONNECTIONS_MAX: usize = 65_536;
 /// Pause before a metadata request is made again that found no controller, ms.
 pub const METADATA_RETRY_MS: u64 = 50;
 
+/// How long a client's request waits for a controller at most, whatever it asks for, ms.
+pub const METADATA_WAIT_MS_MAX: u64 = 60_000;
+
+/// How long one waits that says nothing, ms: some elections.
+pub const METADATA_WAIT_MS: u64 = 5_000;
+
 /// A metadata request between brokers, or its answer, at most, bytes.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 8 << 20;
 

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse
 use kafka_protocol::protocol::StrBytes;
 
 use crate::api::error::{Code, KafkaCode};
-use crate::broker::Broker;
+use crate::broker::{Broker, timeout};
 use crate::metadata::controller::PartitionIncrease;
 use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::BrokerId;
@@ -21,7 +21,7 @@ pub async fn run(broker: &Rc<Broker>, request: CreatePartitionsRequest) -> Creat
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.to_string()).collect();
     let topics = request.topics.into_iter().map(wish).collect();
     let wish = Request::CreatePartitions { topics, validate_only: request.validate_only };
-    let outcomes = broker.change_metadata(wish).await.and_then(|reply| match reply {
+    let outcomes = broker.change_metadata(wish, timeout(request.timeout_ms)).await.and_then(|reply| match reply {
         Reply::CreatePartitions(outcomes) => Ok(outcomes),
         _ => Err(SubmitError::Unknown),
     });

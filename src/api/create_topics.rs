@@ -4,6 +4,7 @@
 //! *Versions*: 2 to 7.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
@@ -12,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::api::Head;
 use crate::api::error::{self, Code, KafkaCode};
-use crate::broker::Broker;
+use crate::broker::{Broker, UNTIMED_WAIT, timeout};
 use crate::config::topic::describe;
 use crate::metadata::controller::{CreateTopicError, CreatedTopic, ManualAssignment, NewTopic};
 use crate::metadata::request::{Reply, Request, SubmitError};
@@ -25,7 +26,7 @@ type Outcome = (String, Result<CreatedTopic, CreateTopicError>);
 pub async fn run(broker: &Rc<Broker>, head: Head, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let names: Vec<TopicName> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let topics = request.topics.into_iter().map(wish).collect();
-    let results = match create(broker, topics, request.validate_only).await {
+    let results = match create(broker, topics, request.validate_only, timeout(request.timeout_ms)).await {
         Ok(outcomes) => outcomes.into_iter().map(|(name, outcome)| result(broker, head, name, outcome)).collect(),
         Err(error) => names.into_iter().map(|name| refusal(name, error.code(), error.to_string())).collect(),
     };
@@ -44,7 +45,7 @@ pub async fn automatically(broker: &Rc<Broker>, names: Vec<String>) -> Vec<(Stri
         assignments: Vec::new(),
         configs: Vec::new(),
     };
-    match create(broker, names.iter().map(wish).collect(), false).await {
+    match create(broker, names.iter().map(wish).collect(), false, UNTIMED_WAIT).await {
         Ok(outcomes) => {
             let refused = outcomes.into_iter().filter_map(|(name, outcome)| match outcome {
                 // Somebody else was quicker: it is there.
@@ -57,8 +58,13 @@ pub async fn automatically(broker: &Rc<Broker>, names: Vec<String>) -> Vec<(Stri
     }
 }
 
-async fn create(broker: &Rc<Broker>, topics: Vec<NewTopic>, validate_only: bool) -> Result<Vec<Outcome>, SubmitError> {
-    match broker.change_metadata(Request::CreateTopics { topics, validate_only }).await? {
+async fn create(
+    broker: &Rc<Broker>,
+    topics: Vec<NewTopic>,
+    validate_only: bool,
+    wait: Duration,
+) -> Result<Vec<Outcome>, SubmitError> {
+    match broker.change_metadata(Request::CreateTopics { topics, validate_only }, wait).await? {
         Reply::CreateTopics(outcomes) => Ok(outcomes),
         _ => Err(SubmitError::Unknown),
     }

@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::api::Head;
 use crate::api::error::{Code, KafkaCode};
-use crate::broker::Broker;
+use crate::broker::{Broker, timeout};
 use crate::metadata::controller::{DeleteTopicError, DeletedTopic, TopicRef};
 use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::TopicId;
@@ -32,7 +32,7 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: DeleteTopicsRequest) 
         return DeleteTopicsResponse::default().with_responses(refused.collect());
     }
     let wish = Request::DeleteTopics { topics: topics.clone() };
-    let outcomes = broker.change_metadata(wish).await.and_then(|reply| match reply {
+    let outcomes = broker.change_metadata(wish, timeout(request.timeout_ms)).await.and_then(|reply| match reply {
         Reply::DeleteTopics(outcomes) => Ok(outcomes),
         _ => Err(SubmitError::Unknown),
     });

@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::api::describe_configs::{BROKER, TOPIC};
 use crate::api::error::{Code, KafkaCode};
-use crate::broker::Broker;
+use crate::broker::{Broker, UNTIMED_WAIT};
 use crate::metadata::controller::{ConfigAlteration, ConfigOperation, ConfigTarget, ConfigVerb};
 use crate::metadata::request::{Reply, Request};
 use crate::model::BrokerId;
@@ -39,7 +39,7 @@ pub async fn run(broker: &Rc<Broker>, request: IncrementalAlterConfigsRequest) -
     }
     if !resources.is_empty() {
         let wish = Request::AlterConfigs { resources, validate_only: request.validate_only };
-        let reply = broker.change_metadata(wish).await;
+        let reply = broker.change_metadata(wish, UNTIMED_WAIT).await;
         for (position, slot) in slots.into_iter().enumerate() {
             let refusal = match &reply {
                 Ok(Reply::AlterConfigs(outcomes)) => outcomes
