@@ -11,6 +11,7 @@
 //! `CHRONIK_TEST_CLIENTS=required` a missing foreign client fails a test, else it skips it with a word.
 
 mod clients;
+mod cluster;
 mod crash;
 mod faults;
 mod powercut;

@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod clients;
+pub mod cluster;
 pub mod guard;
 pub mod image;
 pub mod load;

@@ -24,6 +24,8 @@ pub struct Options {
     pub settings: Vec<String>,
     /// Where the data lies, if not in a folder of the broker's own.
     pub data_dir: Option<PathBuf>,
+    /// What it runs as, and that command's own arguments; `standalone` if there are none.
+    pub command: Vec<String>,
     /// More arguments, as they are.
     pub arguments: Vec<String>,
 }
@@ -44,16 +46,26 @@ impl Broker {
 
     /// Starts one and waits until it is ready.
     pub fn start_with(options: Options) -> Self {
-        let home =
-            tempfile::Builder::new().prefix("broker-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let mut broker = Self { options, port: free_port(), home, child: None };
+        let mut broker = Self::new(options);
         broker.launch();
         broker
+    }
+
+    /// One that does not run yet.
+    pub fn new(options: Options) -> Self {
+        let home =
+            tempfile::Builder::new().prefix("broker-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        Self { options, port: free_port(), home, child: None }
     }
 
     /// Starts it again after [`Self::kill`] or [`Self::stop`].
     pub fn launch(&mut self) {
         self.launch_only();
+        self.await_ready();
+    }
+
+    /// Waits until a process that was launched is ready.
+    pub fn await_ready(&mut self) {
         eventually(START_LIMIT, "the broker is ready", || {
             let child = self.child.as_mut().expect("it was just started");
             let ended = child.try_wait().expect("our own child");
@@ -67,7 +79,11 @@ impl Broker {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be written");
         let mut command = server_command();
-        command.arg("standalone").args(["--kafka-port", &self.port.to_string(), "--data-dir"]).arg(self.data_dir());
+        match &self.options.command[..] {
+            [] => command.arg("standalone"),
+            given => command.args(given),
+        };
+        command.args(["--kafka-port", &self.port.to_string(), "--data-dir"]).arg(self.data_dir());
         command.args(self.options.settings.iter().flat_map(|setting| ["--set", setting]));
         command.args(&self.options.arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
@@ -82,8 +98,13 @@ impl Broker {
         (output.status, format!("{}{}", output.stdout, output.stderr))
     }
 
+    /// Whether its process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("our own child").is_none())
+    }
+
     /// Whether `/ready` says so.
-    fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.admin_get("/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
@@ -112,7 +133,7 @@ impl Broker {
 
     /// SIGKILL, unless it has ended by itself.
     pub fn kill_if_running(&mut self) {
-        if self.child.as_mut().is_some_and(|child| child.try_wait().expect("our own child").is_none()) {
+        if self.is_running() {
             self.kill();
         }
         self.child = None;
@@ -220,7 +241,7 @@ pub fn server() -> PathBuf {
 }
 
 /// A port that is free now, with a free one for the admin listener. Below the ephemeral range, and never given twice by this process.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 200).expect("below 200") * 20;
     for _ in 0..4000 {

@@ -1,0 +1,4 @@
+//! Three brokers as processes: how they become a cluster, and stay one.
+
+mod founding;
+mod metadata;

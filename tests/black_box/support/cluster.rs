@@ -1,0 +1,130 @@
+//! A cluster: brokers as processes on this machine, each the others' peer.
+//!
+//! Invariants: brokers are called by their node ids, from 1; every wait is for a condition, and bounded.
+//! Not here: what a test asks of it beyond topics and who leads.
+
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::broker::{Broker, Options, free_port};
+use super::eventually;
+use super::wire::Wire;
+
+/// How long a cluster may take to get somewhere.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub struct Cluster {
+    brokers: BTreeMap<i32, Broker>,
+    raft_ports: BTreeMap<i32, u16>,
+}
+
+impl Cluster {
+    /// Three brokers, founded and ready.
+    pub fn start() -> Self {
+        let mut cluster = Self::new(3, &Options::default());
+        cluster.launch(&[1, 2, 3]);
+        cluster.await_ready(&[1, 2, 3]);
+        cluster
+    }
+
+    /// Brokers 1 to `count`, none of which runs yet; each is told to found the cluster with the others.
+    pub fn new(count: i32, options: &Options) -> Self {
+        let ports: BTreeMap<i32, u16> = (1..=count).map(|node| (node, free_port())).collect();
+        let broker = |node: i32| {
+            let others = ports.iter().filter(|(other, _)| **other != node);
+            let peers: Vec<String> = others.map(|(other, port)| format!("{other}@localhost:{port}")).collect();
+            let raft_addr = format!("127.0.0.1:{}", ports[&node]);
+            let command = ["--node-id", &node.to_string(), "raft-cluster", "--raft-addr", &raft_addr]
+                .into_iter()
+                .chain(["--peers", &peers.join(","), "--bootstrap", "--shards", "1"])
+                .map(str::to_owned)
+                .collect();
+            (node, Broker::new(Options { command, ..options.clone() }))
+        };
+        Self { brokers: (1..=count).map(broker).collect(), raft_ports: ports }
+    }
+
+    /// The port where a broker listens to the others.
+    pub fn raft_port(&self, node: i32) -> u16 {
+        self.raft_ports[&node]
+    }
+
+    /// Starts these processes, in this order, and waits for nothing.
+    pub fn launch(&mut self, nodes: &[i32]) {
+        nodes.iter().for_each(|node| self[*node].launch_only());
+    }
+
+    /// Waits until these brokers are ready.
+    pub fn await_ready(&mut self, nodes: &[i32]) {
+        nodes.iter().for_each(|node| self[*node].await_ready());
+    }
+
+    /// Kills these processes.
+    pub fn kill(&mut self, nodes: &[i32]) {
+        nodes.iter().for_each(|node| self[*node].kill());
+    }
+
+    /// Brokers that run, by node id.
+    pub fn running(&mut self) -> Vec<i32> {
+        self.brokers.iter_mut().filter_map(|(node, broker)| broker.is_running().then_some(*node)).collect()
+    }
+
+    /// The cluster as one broker knows it.
+    pub fn metadata(&self, node: i32) -> MetadataResponse {
+        let request = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+        Wire::connect(&self[node].bootstrap()).ask(&request, 12)
+    }
+
+    /// The names of all topics that one broker knows, in order.
+    pub fn topics(&self, node: i32) -> Vec<String> {
+        let named = self.metadata(node).topics.into_iter().filter_map(|topic| topic.name);
+        let mut names: Vec<String> = named.map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// Waits until all of these brokers name the same running one as controller.
+    pub fn controller(&mut self, nodes: &[i32]) -> i32 {
+        let running = self.running();
+        eventually(LIMIT, "all know the same controller", || {
+            let mut named: Vec<i32> = nodes.iter().map(|node| self.metadata(*node).controller_id.0).collect();
+            named.dedup();
+            named.first().copied().filter(|node| named.len() == 1 && running.contains(node))
+        })
+    }
+
+    /// Creates a topic of three partitions through one broker, with its default number of replicas; gives the error code.
+    pub fn create_topic(&self, node: i32, name: &str) -> i16 {
+        self.create_topic_of(node, name, -1)
+    }
+
+    /// As [`Self::create_topic`], with so many replicas.
+    pub fn create_topic_of(&self, node: i32, name: &str, replicas: i16) -> i16 {
+        let topic = CreatableTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_num_partitions(3)
+            .with_replication_factor(replicas);
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        Wire::connect(&self[node].bootstrap()).ask(&request, 7).topics[0].error_code
+    }
+}
+
+impl Index<i32> for Cluster {
+    type Output = Broker;
+
+    fn index(&self, node: i32) -> &Broker {
+        &self.brokers[&node]
+    }
+}
+
+impl IndexMut<i32> for Cluster {
+    fn index_mut(&mut self, node: i32) -> &mut Broker {
+        self.brokers.get_mut(&node).expect("a broker of this cluster")
+    }
+}
