@@ -24,6 +24,8 @@ mod model;
 #[cfg(test)]
 mod transcripts;
 
+use serde::{Deserialize, Serialize};
+
 use crate::metadata::image::PartitionEpoch;
 use crate::model::{LeaderEpoch, PartitionId};
 
@@ -51,7 +53,7 @@ pub enum Effect {
 /// A change of the in-sync replicas that a leader wants. The controller commits it only if both epochs are the committed ones
 /// and every member is alive in the incarnation that is named; the partition epoch then moves, even if the members are the same:
 /// a leader rules out by that what it proposed before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsrProposal {
     /// Of which partition.
     pub partition: PartitionId,

@@ -8,6 +8,7 @@ use storage::batch::{BatchError, ProducedError};
 use crate::message::{DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
 use crate::metadata::controller::{
     AllocateProducerIdsError, AlterConfigsError, CreatePartitionsError, CreateTopicError, DeleteTopicError,
+    IncarnationError,
 };
 use crate::metadata::request::SubmitError;
 
@@ -179,8 +180,12 @@ impl KafkaCode for AlterConfigsError {
 impl KafkaCode for AllocateProducerIdsError {
     fn code(&self) -> Code {
         let error = match self {
-            AllocateProducerIdsError::BrokerNotRegistered(_) => ResponseError::BrokerIdNotRegistered,
-            AllocateProducerIdsError::StaleBrokerEpoch { .. } => ResponseError::StaleBrokerEpoch,
+            AllocateProducerIdsError::Incarnation(IncarnationError::NotRegistered(_)) => {
+                ResponseError::BrokerIdNotRegistered
+            }
+            AllocateProducerIdsError::Incarnation(IncarnationError::StaleBrokerEpoch { .. }) => {
+                ResponseError::StaleBrokerEpoch
+            }
             AllocateProducerIdsError::Exhausted => ResponseError::UnknownServerError,
         };
         error.code()

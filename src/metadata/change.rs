@@ -32,7 +32,7 @@ pub struct Change {
     #[prost(uint32, tag = "1")]
     pub format: u32,
     /// What is to be done; always present in what [`Change::from_bytes`] returns.
-    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 20")]
+    #[prost(oneof = "Action", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20")]
     pub action: Option<Action>,
 }
 
@@ -69,6 +69,9 @@ pub enum Action {
     /// A voter's data directory becomes known, for ever (KIP-853).
     #[prost(message, tag = "20")]
     BindVoter(BindVoter),
+    /// A broker is about to stop, and gives up what it leads.
+    #[prost(message, tag = "11")]
+    BeginLeaving(BeginLeaving),
 }
 
 /// A UUID as two words: no length to check, no allocation.
@@ -114,6 +117,9 @@ pub struct PartitionRecord {
     /// Number of the record's version.
     #[prost(int32, tag = "6")]
     pub partition_epoch: i32,
+    /// Those that may lead if nobody in sync can (KIP-966).
+    #[prost(int32, repeated, tag = "7")]
+    pub elr: Vec<i32>,
 }
 
 /// A topic, whole.
@@ -185,6 +191,26 @@ pub struct ChangePartitions {
     /// Each at most once.
     #[prost(message, repeated, tag = "1")]
     pub partitions: Vec<PartitionChange>,
+    /// Why: for whoever reads the log.
+    #[prost(enumeration = "Reason", tag = "2")]
+    pub reason: i32,
+}
+
+/// Why partitions change that no broker's coming or going changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+pub enum Reason {
+    /// It was not said.
+    Unknown = 0,
+    /// Their leaders proposed other in-sync replicas.
+    Proposed = 1,
+    /// An operator asked for an election.
+    Asked = 2,
+    /// Too many partitions were led by others than their preferred leaders.
+    Balanced = 3,
+    /// Their topics' configs change.
+    Reconfigured = 4,
+    /// The first part of what one command cannot hold; the last part says why.
+    Part = 5,
 }
 
 /// Whose configs.
@@ -252,6 +278,15 @@ pub struct RegisterBroker {
     /// Does it start fenced: holds replicas, but leads nothing and gets no new ones?
     #[prost(bool, tag = "5")]
     pub fenced: bool,
+    /// Where the other brokers reach it.
+    #[prost(message, optional, tag = "6")]
+    pub peer: Option<EndpointRecord>,
+    /// How many shards it runs; 0 is 1.
+    #[prost(uint32, tag = "7")]
+    pub shards: u32,
+    /// What becomes of the partitions that its earlier incarnation led or was in sync with.
+    #[prost(message, repeated, tag = "8")]
+    pub partitions: Vec<PartitionChange>,
 }
 
 /// See [`Action::AllocateProducerIds`].
@@ -288,6 +323,20 @@ pub struct FenceBrokers {
     /// Fence, or unfence?
     #[prost(bool, tag = "2")]
     pub fenced: bool,
+    /// What becomes of the partitions that they led, were in sync with, or can lead now.
+    #[prost(message, repeated, tag = "3")]
+    pub partitions: Vec<PartitionChange>,
+}
+
+/// See [`Action::BeginLeaving`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BeginLeaving {
+    /// The broker.
+    #[prost(int32, tag = "1")]
+    pub broker: i32,
+    /// What becomes of the partitions that it led or was in sync with.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: Vec<PartitionChange>,
 }
 
 /// See [`Action::BindVoter`].

@@ -12,6 +12,7 @@ use crate::metadata::image::{Configs, Image};
 
 mod brokers;
 mod configs;
+mod isr;
 mod names;
 mod partitions;
 mod placement;
@@ -19,10 +20,11 @@ mod topics;
 mod voters;
 
 pub use brokers::{
-    AllocateProducerIdsError, BrokerRegistration, ProducerIdBlock, RegisterBrokerError, allocate_producer_ids,
-    register_broker,
+    AllocateProducerIdsError, BrokerRegistration, Heartbeat, IncarnationError, ProducerIdBlock, RegisterBrokerError,
+    allocate_producer_ids, heartbeat, register_broker,
 };
 pub use configs::{AlterConfigsError, ConfigAlteration, ConfigOperation, ConfigTarget, ConfigVerb, alter_configs};
+pub use isr::alter_isr;
 pub use names::TOPIC_NAME_BYTES_MAX;
 pub use partitions::{CreatePartitionsError, PartitionIncrease, create_partitions};
 pub use topics::{

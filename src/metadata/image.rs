@@ -7,11 +7,11 @@
 //! *Why* shared structure: one command changes one topic of perhaps ten thousand, and every shard keeps the version that it
 //! works with; so the maps share what did not change (`ordered_map`), and what they hold stands behind an `Arc`.
 
-use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -47,7 +47,8 @@ pub struct Partition {
     pub replicas: BrokerList,
     /// Those that are in sync.
     pub isr: BrokerList,
-    /// Eligible for leadership though not in sync (KIP-966); empty so far.
+    /// Not in sync, but with everything below the high watermark, which stands still (KIP-966): they may lead if nobody in sync
+    /// can.
     pub elr: BrokerList,
     /// The leader, if there is one.
     pub leader: Option<BrokerId>,
@@ -94,8 +95,21 @@ pub struct Broker {
     pub endpoints: Vec<Endpoint>,
     /// The rack it stands in.
     pub rack: Option<String>,
-    /// Fenced: may lead nothing and gets no new replicas.
+    /// Where the other brokers reach it: host and port; `None`: it has no others. Clients are never told.
+    pub peer: Option<(String, u16)>,
+    /// How many shards it runs, at least 1: who follows it asks the right one.
+    pub shards: u32,
+    /// Fenced: may lead nothing, be in no in-sync set beside others, and gets no new replicas.
     pub fenced: bool,
+    /// About to stop: as if it were fenced, though it still answers.
+    pub leaving: bool,
+}
+
+impl Broker {
+    /// May it lead, be in sync, and get replicas?
+    pub fn is_live(&self) -> bool {
+        !self.fenced && !self.leaving
+    }
 }
 
 /// A member of the metadata group: a node on a data directory (KIP-853), under the number that raft knows it by.

@@ -143,6 +143,7 @@ mod tests {
             leader: 1,
             leader_epoch: 0,
             partition_epoch: 0,
+            elr: vec![],
         };
         let topic = TopicRecord {
             id: Id { high: 0, low },

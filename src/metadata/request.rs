@@ -3,6 +3,7 @@
 //! *Which core*: any.
 //! *Invariants*: a reply is given once its change is committed, applied, and acknowledged by every subscriber; so is a refusal
 //! that rests on a change which was not yet committed when it was decided.
+//! Both travel between brokers as postcard writes them: variants are only ever appended.
 //! *Not here*: decisions (controller), Kafka's error codes (api).
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,13 @@ use uuid::Uuid;
 
 use crate::metadata::controller::{
     AllocateProducerIdsError, AlterConfigsError, BindVoterError, BrokerRegistration, ConfigAlteration, ConfigTarget,
-    CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, NewTopic, PartitionIncrease,
-    ProducerIdBlock, RegisterBrokerError, TopicRef,
+    CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, Heartbeat, IncarnationError,
+    NewTopic, PartitionIncrease, ProducerIdBlock, RegisterBrokerError, TopicRef,
 };
 use crate::metadata::image::BrokerEpoch;
 use crate::model::BrokerId;
+use crate::partition::IsrProposal;
+use crate::partition::isr::IsrAnswer;
 
 /// A wish. `validate_only`: say what would be, and change nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,26 @@ pub enum Request {
         /// Its data directory.
         directory_id: Uuid,
     },
+    /// A broker lives.
+    Heartbeat {
+        /// Who.
+        broker: BrokerId,
+        /// In which incarnation.
+        epoch: BrokerEpoch,
+        /// Does it want to stop, once it leads nothing?
+        wants_to_leave: bool,
+        /// The version of the image that all of it acts on.
+        applied: u64,
+    },
+    /// Other in-sync replicas.
+    AlterIsr {
+        /// The broker that leads them.
+        broker: BrokerId,
+        /// In which incarnation.
+        epoch: BrokerEpoch,
+        /// By partition.
+        proposals: Vec<IsrProposal>,
+    },
 }
 
 /// The answer to the [`Request`] of the same name; one outcome for each thing that was asked for.
@@ -80,6 +103,10 @@ pub enum Reply {
     AllocateProducerIds(Result<ProducerIdBlock, AllocateProducerIdsError>),
     /// From now on its voice counts.
     BindVoter(Result<(), BindVoterError>),
+    /// How it stands with the broker.
+    Heartbeat(Result<Heartbeat, IncarnationError>),
+    /// What became of each proposal, in the request's order.
+    AlterIsr(Result<Vec<IsrAnswer>, IncarnationError>),
 }
 
 /// Why a request was not decided, or its outcome is not known.

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::limits;
@@ -40,7 +41,7 @@ pub struct AssignedReplica {
 }
 
 /// A member of a proposed ISR. The controller checks the incarnation, so that a replica that has crashed since cannot join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsrMember {
     /// Who.
     pub broker: BrokerId,
@@ -52,7 +53,7 @@ pub struct IsrMember {
 pub type ProposedIsr = SmallVec<[IsrMember; 3]>;
 
 /// What became of a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IsrAnswer {
     /// It is committed, and this is the record's new version.
     Committed(PartitionEpoch),

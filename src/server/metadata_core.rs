@@ -121,12 +121,15 @@ async fn end_with(node: Rc<Node>, rt: Rt) {
 }
 
 fn registration(setup: &Setup, identity: &Identity, port: u16) -> BrokerRegistration {
-    let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: setup.config.process.advertised.host.clone(), port };
+    let process = &setup.config.process;
+    let endpoint = Endpoint { listener: "PLAINTEXT".into(), host: process.advertised.host.clone(), port };
     BrokerRegistration {
         broker: BrokerId(identity.node_id),
         directory_id: identity.directory_id,
         endpoints: vec![endpoint],
         rack: None,
+        peer: process.cluster.as_ref().map(|cluster| (process.advertised.host.clone(), cluster.raft_bind.port())),
+        shards: u32::try_from(setup.shards).unwrap_or(u32::MAX),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     Action, AllocateProducerIds, CHANGE_FORMAT, Change, ChangeError, ConfigChange, ConfigOwner, Id, NO_LEADER,
-    PartitionRecord, RegisterBroker, TopicRecord,
+    PartitionChange, PartitionRecord, RegisterBroker, TopicRecord,
 };
 
 /// Checks a command.
@@ -20,18 +20,22 @@ pub(super) fn change(change: &Change) -> Result<(), ChangeError> {
             id(&new.topic_id)?;
             partitions(&new.partitions, new.partitions.first().map_or(0, |first| first.partition))
         }),
-        Action::ChangePartitions(changes) => changes.partitions.iter().try_for_each(|change| {
-            id(&change.topic_id)?;
-            partition(&change.partition)
-        }),
+        Action::ChangePartitions(changes) => partition_changes(&changes.partitions),
         Action::SetConfigs(set) => set.changes.iter().try_for_each(configs),
         Action::RegisterBroker(register) => broker(register),
         Action::AllocateProducerIds(block) => producer_ids(block),
         Action::SetFeature(feature) => ensure(!feature.name.is_empty() && feature.level <= i16::MAX as u32, || {
             format!("feature {:?} at level {}", feature.name, feature.level)
         }),
-        Action::FenceBrokers(fence) => broker_ids("fenced brokers", &fence.brokers),
         Action::BindVoter(bind) => id(&bind.directory_id),
+        Action::FenceBrokers(fence) => {
+            broker_ids("fenced brokers", &fence.brokers)?;
+            partition_changes(&fence.partitions)
+        }
+        Action::BeginLeaving(leave) => {
+            broker_ids("leaving brokers", &[leave.broker])?;
+            partition_changes(&leave.partitions)
+        }
     }
 }
 
@@ -61,8 +65,15 @@ fn partitions(partitions: &[PartitionRecord], first: i32) -> Result<(), ChangeEr
     Ok(())
 }
 
+fn partition_changes(changes: &[PartitionChange]) -> Result<(), ChangeError> {
+    changes.iter().try_for_each(|change| {
+        id(&change.topic_id)?;
+        partition(&change.partition)
+    })
+}
+
 fn partition(record: &PartitionRecord) -> Result<(), ChangeError> {
-    let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch } = record;
+    let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch, elr } = record;
     ensure(*partition >= 0 && *leader_epoch >= 0 && *partition_epoch >= 0, || {
         format!("partition {partition} at leader epoch {leader_epoch}, partition epoch {partition_epoch}")
     })?;
@@ -70,6 +81,10 @@ fn partition(record: &PartitionRecord) -> Result<(), ChangeError> {
     broker_ids("replicas", replicas)?;
     broker_ids("in-sync replicas", isr)?;
     ensure(isr.iter().all(|broker| replicas.contains(broker)), || format!("isr {isr:?} not within {replicas:?}"))?;
+    broker_ids("eligible leaders", elr)?;
+    ensure(elr.iter().all(|broker| replicas.contains(broker) && !isr.contains(broker)), || {
+        format!("eligible leaders {elr:?} within isr {isr:?}, or not within {replicas:?}")
+    })?;
     ensure(*leader == NO_LEADER || isr.contains(leader), || format!("leader {leader} not in isr {isr:?}"))
 }
 
@@ -92,9 +107,13 @@ fn configs(change: &ConfigChange) -> Result<(), ChangeError> {
 pub fn broker(register: &RegisterBroker) -> Result<(), ChangeError> {
     ensure(register.broker >= 0, || format!("broker {}", register.broker))?;
     id(&register.directory_id)?;
+    partition_changes(&register.partitions)?;
     let endpoint_good = |port: u32, host: &str| (1..=u32::from(u16::MAX)).contains(&port) && !host.is_empty();
     ensure(register.endpoints.iter().all(|end| endpoint_good(end.port, &end.host)), || {
         format!("endpoints {:?} of broker {}", register.endpoints, register.broker)
+    })?;
+    ensure(register.peer.iter().all(|peer| endpoint_good(peer.port, &peer.host)), || {
+        format!("peer address {:?} of broker {}", register.peer, register.broker)
     })
 }
 

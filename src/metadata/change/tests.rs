@@ -11,7 +11,7 @@ fn id(low: u64) -> Id {
 
 fn partition(partition: i32) -> PartitionRecord {
     let (replicas, isr) = (vec![1, 2, 3], vec![2, 1]);
-    PartitionRecord { partition, replicas, isr, leader: 2, leader_epoch: 4, partition_epoch: 9 }
+    PartitionRecord { partition, replicas, isr, leader: 2, leader_epoch: 4, partition_epoch: 9, elr: vec![] }
 }
 
 /// One command of each kind.
@@ -21,6 +21,10 @@ fn samples() -> Vec<Action> {
     let endpoint = EndpointRecord { listener: "PLAINTEXT".into(), host: "h".into(), port: 9092 };
     let set = |value: Option<&str>| ConfigRecord { name: "a".into(), value: value.map(str::to_owned) };
     let owned = |owner, configs| ConfigChange { owner: Some(owner), configs };
+    let leaderless = PartitionChange {
+        topic_id: id(7),
+        partition: PartitionRecord { leader: NO_LEADER, isr: vec![], elr: vec![3], ..partition(1) },
+    };
     vec![
         Action::CreateTopics(CreateTopics { topics: vec![topic] }),
         Action::DeleteTopics(DeleteTopics { ids: vec![id(7), Id { high: u64::MAX, low: 1 }] }),
@@ -28,10 +32,8 @@ fn samples() -> Vec<Action> {
             topics: vec![NewPartitions { topic_id: id(7), partitions: vec![partition(2)] }],
         }),
         Action::ChangePartitions(ChangePartitions {
-            partitions: vec![PartitionChange {
-                topic_id: id(7),
-                partition: PartitionRecord { leader: NO_LEADER, isr: vec![], ..partition(1) },
-            }],
+            partitions: vec![leaderless.clone()],
+            reason: Reason::Proposed.into(),
         }),
         Action::SetConfigs(SetConfigs {
             changes: vec![
@@ -46,10 +48,14 @@ fn samples() -> Vec<Action> {
             endpoints: vec![endpoint],
             rack: Some("r".into()),
             fenced: true,
+            peer: Some(EndpointRecord { listener: "".into(), host: "h".into(), port: 9192 }),
+            shards: 4,
+            partitions: vec![leaderless.clone()],
         }),
         Action::AllocateProducerIds(AllocateProducerIds { broker: 1, first: 3000, count: PRODUCER_ID_BLOCK }),
         Action::SetFeature(SetFeature { name: "f".into(), level: 2 }),
-        Action::FenceBrokers(FenceBrokers { brokers: vec![1, 2], fenced: true }),
+        Action::FenceBrokers(FenceBrokers { brokers: vec![1, 2], fenced: true, partitions: vec![leaderless.clone()] }),
+        Action::BeginLeaving(BeginLeaving { broker: 1, partitions: vec![leaderless] }),
         Action::BindVoter(BindVoter { raft_id: 4, directory_id: id(5) }),
     ]
 }
@@ -115,6 +121,8 @@ fn contradictions_are_refused() {
         topic(|topic| topic.partitions[0].isr = vec![2, 4]),
         topic(|topic| topic.partitions[0].leader = 3),
         topic(|topic| topic.partitions[0].leader_epoch = -1),
+        topic(|topic| topic.partitions[0].elr = vec![1]),
+        topic(|topic| topic.partitions[0].elr = vec![4]),
     ] {
         assert!(matches!(bad.to_bytes(), Err(ChangeError::Invalid(_))), "{bad:?}");
         assert!(matches!(Change::from_bytes(&bad.encode_to_vec()), Err(ChangeError::Invalid(_))), "{bad:?}");
@@ -125,7 +133,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn garbage_is_an_error_or_a_command_that_can_be_written(
-        sample in 0usize..9, at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()
+        sample in 0usize..11, at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()
     ) {
         let mut bytes = Change::new(samples().remove(sample)).to_bytes().unwrap();
         let at = at.index(bytes.len());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Decision;
-use crate::metadata::change::{self, Action, EndpointRecord, PRODUCER_ID_BLOCK, RegisterBroker};
-use crate::metadata::image::{BrokerEpoch, Endpoint, Image};
+use crate::metadata::change::{self, Action, PRODUCER_ID_BLOCK, RegisterBroker};
+use crate::metadata::image::{Broker, BrokerEpoch, Endpoint, Image};
 use crate::model::{BrokerId, ProducerId};
 
 /// A broker that takes its place.
@@ -22,6 +22,10 @@ pub struct BrokerRegistration {
     pub endpoints: Vec<Endpoint>,
     /// The rack it stands in.
     pub rack: Option<String>,
+    /// Where the other brokers reach it: host and port; `None`: it has no others.
+    pub peer: Option<(String, u16)>,
+    /// How many shards it runs.
+    pub shards: u32,
 }
 
 /// Why a broker is not registered.
@@ -37,20 +41,61 @@ pub enum RegisterBrokerError {
 /// # Errors
 /// As [`RegisterBrokerError`] says.
 pub fn register_broker(registration: &BrokerRegistration) -> Result<change::Change, RegisterBrokerError> {
-    let endpoint = |end: &Endpoint| EndpointRecord {
-        listener: end.listener.clone(),
-        host: end.host.clone(),
-        port: end.port.into(),
-    };
-    let record = RegisterBroker {
-        broker: registration.broker.0,
-        directory_id: registration.directory_id.into(),
-        endpoints: registration.endpoints.iter().map(endpoint).collect(),
-        rack: registration.rack.clone(),
+    let BrokerRegistration { broker, directory_id, endpoints, rack, peer, shards } = registration.clone();
+    let epoch = BrokerEpoch(0);
+    let record = RegisterBroker::of(&Broker {
+        id: broker,
+        epoch,
+        directory_id,
+        endpoints,
+        rack,
+        peer,
+        shards,
         fenced: false,
-    };
+        leaving: false,
+    });
     change::check_broker(&record).map_err(|error| RegisterBrokerError::Invalid(error.to_string()))?;
     Ok(change::Change::new(Action::RegisterBroker(record)))
+}
+
+/// A broker lives, and says how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// May it lead nothing, as it is fenced?
+    pub fenced: bool,
+    /// It may stop: it leads nothing, and everybody knows.
+    pub may_leave: bool,
+}
+
+/// Why a broker's word does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum IncarnationError {
+    /// It is not registered.
+    #[error("broker {} is not registered", .0.0)]
+    NotRegistered(BrokerId),
+    /// It is an earlier incarnation.
+    #[error("broker epoch {} is stale, the broker is at {}", .asked.0, .registered.0)]
+    StaleBrokerEpoch {
+        /// The epoch it says it has.
+        asked: BrokerEpoch,
+        /// The epoch it has.
+        registered: BrokerEpoch,
+    },
+}
+
+/// The broker, if this is its present incarnation.
+pub(super) fn incarnation(image: &Image, broker: BrokerId, epoch: BrokerEpoch) -> Result<&Broker, IncarnationError> {
+    let registered = image.brokers().get(&broker).ok_or(IncarnationError::NotRegistered(broker))?;
+    if registered.epoch != epoch {
+        return Err(IncarnationError::StaleBrokerEpoch { asked: epoch, registered: registered.epoch });
+    }
+    Ok(registered)
+}
+
+/// Decides over a heartbeat.
+pub fn heartbeat(image: &Image, broker: BrokerId, epoch: BrokerEpoch) -> Decision<Result<Heartbeat, IncarnationError>> {
+    let registered = incarnation(image, broker, epoch);
+    Decision::nothing(registered.map(|broker| Heartbeat { fenced: broker.fenced, may_leave: false }))
 }
 
 /// Producer ids that one broker may hand out, each once.
@@ -65,17 +110,9 @@ pub struct ProducerIdBlock {
 /// Why a broker gets no producer ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum AllocateProducerIdsError {
-    /// Who asks is not registered.
-    #[error("broker {} is not registered", .0.0)]
-    BrokerNotRegistered(BrokerId),
-    /// Who asks is an earlier incarnation.
-    #[error("broker epoch {} is stale, the broker is at {}", .asked.0, .registered.0)]
-    StaleBrokerEpoch {
-        /// The epoch it says it has.
-        asked: BrokerEpoch,
-        /// The epoch it has.
-        registered: BrokerEpoch,
-    },
+    /// Who asks is no broker, or not any more.
+    #[error(transparent)]
+    Incarnation(#[from] IncarnationError),
     /// There are none left.
     #[error("no producer ids left")]
     Exhausted,
@@ -87,11 +124,8 @@ pub fn allocate_producer_ids(
     broker: BrokerId,
     epoch: BrokerEpoch,
 ) -> Decision<Result<ProducerIdBlock, AllocateProducerIdsError>> {
-    let Some(registered) = image.brokers().get(&broker).map(|broker| broker.epoch) else {
-        return Decision::nothing(Err(AllocateProducerIdsError::BrokerNotRegistered(broker)));
-    };
-    if registered != epoch {
-        return Decision::nothing(Err(AllocateProducerIdsError::StaleBrokerEpoch { asked: epoch, registered }));
+    if let Err(error) = incarnation(image, broker, epoch) {
+        return Decision::nothing(Err(error.into()));
     }
     let first = image.next_producer_id();
     if first.0.checked_add(PRODUCER_ID_BLOCK).is_none() {

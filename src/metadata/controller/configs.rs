@@ -4,8 +4,9 @@
 //! *Invariants*: a resource's operations succeed or fail together; what is proposed are the resulting values, so that applying
 //! it twice or after others gives the same.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigCheck, Decision, Rules, duplicates};
 use crate::metadata::change::{Action, ConfigChange, ConfigOwner, ConfigRecord, SetConfigs};

@@ -3,8 +3,9 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: a topic's partitions are never fewer than before.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Decision, PARTITIONS_PER_REQUEST_MAX, duplicates, live, placement};
 use crate::metadata::change::{Action, CreatePartitions, NewPartitions, PartitionRecord};

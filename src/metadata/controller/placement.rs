@@ -56,7 +56,8 @@ fn slot(index: usize, replica: usize, brokers: usize) -> usize {
 
 fn in_sync(partition: i32, replicas: Vec<i32>) -> PartitionRecord {
     let leader = replicas[0];
-    PartitionRecord { partition, isr: replicas.clone(), replicas, leader, leader_epoch: 0, partition_epoch: 0 }
+    let isr = replicas.clone();
+    PartitionRecord { partition, isr, replicas, leader, leader_epoch: 0, partition_epoch: 0, elr: Vec::new() }
 }
 
 /// A partition as the client assigned it: in sync are those of its brokers that live.
@@ -99,5 +100,5 @@ pub(super) fn assigned(
         ));
     };
     let replicas = brokers.iter().map(|broker| broker.0).collect();
-    Ok(PartitionRecord { partition, replicas, isr, leader, leader_epoch: 0, partition_epoch: 0 })
+    Ok(PartitionRecord { partition, replicas, isr, leader, leader_epoch: 0, partition_epoch: 0, elr: Vec::new() })
 }

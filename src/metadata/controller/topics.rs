@@ -3,8 +3,9 @@
 //! *Which core*: metadata. Pure.
 //! *Invariants*: however many topics a request creates or deletes, it is one change.
 
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, live, names, placement};
 use crate::metadata::change::{Action, CreateTopics, DeleteTopics, PartitionRecord, TopicRecord};

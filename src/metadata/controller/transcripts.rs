@@ -58,13 +58,20 @@ impl Stage {
                 let broker = BrokerId(rest.parse().unwrap());
                 let endpoints = vec![Endpoint { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }];
                 let directory_id = Uuid::from_u64_pair(0xd1, 1);
-                let change =
-                    register_broker(&BrokerRegistration { broker, directory_id, endpoints, rack: None }).unwrap();
+                let change = register_broker(&BrokerRegistration {
+                    broker,
+                    directory_id,
+                    endpoints,
+                    rack: None,
+                    peer: None,
+                    shards: 1,
+                })
+                .unwrap();
                 self.conclude(Decision { outcome: String::new(), change: Some(change) })
             }
             "fence" => {
                 let brokers = rest.split(' ').map(|id| id.parse().unwrap()).collect();
-                let fence = Action::FenceBrokers(FenceBrokers { brokers, fenced: true });
+                let fence = Action::FenceBrokers(FenceBrokers { brokers, fenced: true, partitions: vec![] });
                 self.conclude(Decision { outcome: String::new(), change: Some(Change::new(fence)) })
             }
             "create" => self.create(&items),
@@ -192,7 +199,7 @@ fn describe(change: &Change, text: &mut String) {
 
 fn describe_partitions(topic: &str, partitions: &[PartitionRecord], text: &mut String) {
     for record in partitions.iter().take(8) {
-        let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch } = record;
+        let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch, elr: _ } = record;
         writeln!(
             text,
             "= {topic} partition {partition}: replicas {replicas:?} isr {isr:?} leader {leader} epochs {leader_epoch} {partition_epoch}"

@@ -11,8 +11,9 @@ use super::{
     Broker, BrokerEpoch, Configs, Delta, Endpoint, Image, OrderedMap, Partition, PartitionEpoch, Topic, TopicName,
 };
 use crate::metadata::change::{
-    Action, AllocateProducerIds, BindVoter, Change, ConfigChange, ConfigOwner, ConfigRecord, FenceBrokers, NO_LEADER,
-    NewPartitions, PartitionChange, PartitionRecord, RegisterBroker, SetFeature, TopicRecord,
+    Action, AllocateProducerIds, BeginLeaving, BindVoter, Change, ConfigChange, ConfigOwner, ConfigRecord,
+    EndpointRecord, FenceBrokers, NO_LEADER, NewPartitions, PartitionChange, PartitionRecord, RegisterBroker,
+    SetFeature, TopicRecord,
 };
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, TopicId};
 
@@ -59,15 +60,14 @@ impl Image {
             Action::CreatePartitions(create) => {
                 create.topics.iter().try_for_each(|new| self.create_partitions(new, delta))
             }
-            Action::ChangePartitions(changes) => {
-                changes.partitions.iter().try_for_each(|change| self.change_partition(change, delta))
-            }
+            Action::ChangePartitions(changes) => self.change_partitions(&changes.partitions, delta),
             Action::SetConfigs(set) => set.changes.iter().try_for_each(|change| self.set_configs(change, delta)),
             Action::RegisterBroker(register) => self.register(register, delta),
             Action::AllocateProducerIds(block) => self.allocate_producer_ids(block),
             Action::SetFeature(feature) => self.set_feature(feature, delta),
             Action::FenceBrokers(fence) => self.fence(fence, delta),
             Action::BindVoter(bind) => self.bind_voter(bind),
+            Action::BeginLeaving(leave) => self.begin_leaving(leave, delta),
         }
     }
 
@@ -123,21 +123,31 @@ impl Image {
         })
     }
 
-    fn change_partition(&mut self, change: &PartitionChange, delta: &mut Delta) -> Result<(), String> {
-        let record = &change.partition;
-        let id = PartitionId { topic_id: change.topic_id.into(), partition: record.partition };
-        let before = self.partition(id).ok_or_else(|| format!("no partition {id:?}"))?.clone();
-        let after = Partition::from(record);
-        self.count_partitions([&before], [&after]);
-        self.change_topic(id.topic_id, |topic| {
-            if after.partition_epoch.0 != before.partition_epoch.0 + 1 || after.leader_epoch < before.leader_epoch {
-                return Err(format!("partition {id:?} goes from {before:?} to {after:?}"));
-            }
-            topic.partitions.insert(id.partition, Arc::new(after));
+    /// Changes of one topic that follow one another copy it once.
+    fn change_partitions(&mut self, changes: &[PartitionChange], delta: &mut Delta) -> Result<(), String> {
+        changes.chunk_by(|a, b| a.topic_id == b.topic_id).try_for_each(|of_topic| {
+            let topic_id = of_topic[0].topic_id.into();
+            let (mut gone, mut come) = (Vec::with_capacity(of_topic.len()), Vec::with_capacity(of_topic.len()));
+            self.change_topic(topic_id, |topic| {
+                for record in of_topic.iter().map(|change| &change.partition) {
+                    let id = PartitionId { topic_id, partition: record.partition };
+                    let after = Arc::new(Partition::from(record));
+                    let before = topic.partitions.insert(id.partition, after.clone());
+                    let before = before.ok_or_else(|| format!("no partition {id:?}"))?;
+                    if after.partition_epoch.0 != before.partition_epoch.0 + 1
+                        || after.leader_epoch < before.leader_epoch
+                    {
+                        return Err(format!("partition {id:?} goes from {before:?} to {after:?}"));
+                    }
+                    delta.partitions.insert(id);
+                    gone.push(before);
+                    come.push(after);
+                }
+                Ok(())
+            })?;
+            self.count_partitions(gone.iter().map(|partition| &**partition), come.iter().map(|partition| &**partition));
             Ok(())
-        })?;
-        delta.partitions.insert(id);
-        Ok(())
+        })
     }
 
     fn change_topic(
@@ -200,17 +210,27 @@ impl Image {
         let broker = broker(register, BrokerEpoch(epoch))?;
         delta.brokers.insert(broker.id);
         Arc::make_mut(&mut self.brokers).insert(broker.id, Arc::new(broker));
-        Ok(())
+        self.change_partitions(&register.partitions, delta)
     }
 
     fn fence(&mut self, fence: &FenceBrokers, delta: &mut Delta) -> Result<(), String> {
-        let brokers = Arc::make_mut(&mut self.brokers);
         for id in fence.brokers.iter().map(|id| BrokerId(*id)) {
-            let broker = brokers.get_mut(&id).ok_or_else(|| format!("no broker {}", id.0))?;
-            Arc::make_mut(broker).fenced = fence.fenced;
+            self.broker_mut(id)?.fenced = fence.fenced;
             delta.brokers.insert(id);
         }
-        Ok(())
+        self.change_partitions(&fence.partitions, delta)
+    }
+
+    fn begin_leaving(&mut self, leave: &BeginLeaving, delta: &mut Delta) -> Result<(), String> {
+        let id = BrokerId(leave.broker);
+        self.broker_mut(id)?.leaving = true;
+        delta.brokers.insert(id);
+        self.change_partitions(&leave.partitions, delta)
+    }
+
+    fn broker_mut(&mut self, id: BrokerId) -> Result<&mut Broker, String> {
+        let broker = Arc::make_mut(&mut self.brokers).get_mut(&id).ok_or_else(|| format!("no broker {}", id.0))?;
+        Ok(Arc::make_mut(broker))
     }
 
     fn allocate_producer_ids(&mut self, block: &AllocateProducerIds) -> Result<(), String> {
@@ -252,7 +272,7 @@ impl From<&PartitionRecord> for Partition {
         Partition {
             replicas: record.replicas.iter().map(|id| BrokerId(*id)).collect(),
             isr: record.isr.iter().map(|id| BrokerId(*id)).collect(),
-            elr: [].into_iter().collect(),
+            elr: record.elr.iter().map(|id| BrokerId(*id)).collect(),
             leader: (record.leader != NO_LEADER).then_some(BrokerId(record.leader)),
             leader_epoch: LeaderEpoch(record.leader_epoch),
             partition_epoch: PartitionEpoch(record.partition_epoch),
@@ -261,7 +281,7 @@ impl From<&PartitionRecord> for Partition {
 }
 
 pub(super) fn broker(register: &RegisterBroker, epoch: BrokerEpoch) -> Result<Broker, String> {
-    let endpoint = |record: &crate::metadata::change::EndpointRecord| {
+    let endpoint = |record: &EndpointRecord| {
         let port = u16::try_from(record.port).map_err(|_| format!("port {}", record.port))?;
         Ok::<_, String>(Endpoint { listener: record.listener.clone(), host: record.host.clone(), port })
     };
@@ -271,8 +291,36 @@ pub(super) fn broker(register: &RegisterBroker, epoch: BrokerEpoch) -> Result<Br
         directory_id: register.directory_id.into(),
         endpoints: register.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
         rack: register.rack.clone(),
+        peer: register.peer.as_ref().map(endpoint).transpose()?.map(|peer| (peer.host, peer.port)),
+        shards: register.shards.max(1),
         fenced: register.fenced,
+        leaving: false,
     })
+}
+
+impl RegisterBroker {
+    /// The record that makes such a broker, and changes no partition.
+    pub fn of(broker: &Broker) -> RegisterBroker {
+        let endpoint = |end: &Endpoint| EndpointRecord {
+            listener: end.listener.clone(),
+            host: end.host.clone(),
+            port: end.port.into(),
+        };
+        RegisterBroker {
+            broker: broker.id.0,
+            directory_id: broker.directory_id.into(),
+            endpoints: broker.endpoints.iter().map(endpoint).collect(),
+            rack: broker.rack.clone(),
+            fenced: broker.fenced,
+            peer: broker.peer.as_ref().map(|(host, port)| EndpointRecord {
+                listener: String::new(),
+                host: host.clone(),
+                port: (*port).into(),
+            }),
+            shards: broker.shards,
+            partitions: Vec::new(),
+        }
+    }
 }
 
 impl PartitionRecord {
@@ -285,6 +333,7 @@ impl PartitionRecord {
             leader: state.leader.map_or(NO_LEADER, |id| id.0),
             leader_epoch: state.leader_epoch.0,
             partition_epoch: state.partition_epoch.0,
+            elr: state.elr.iter().map(|id| id.0).collect(),
         }
     }
 }

@@ -11,10 +11,8 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Broker, BrokerEpoch, Configs, Endpoint, Image, Topic, Voter, apply};
-use crate::metadata::change::{
-    self, ConfigChange, ConfigOwner, ConfigRecord, EndpointRecord, Id, RegisterBroker, TopicRecord,
-};
+use super::{Broker, BrokerEpoch, Configs, Image, Topic, Voter, apply};
+use crate::metadata::change::{self, ConfigChange, ConfigOwner, ConfigRecord, Id, RegisterBroker, TopicRecord};
 use crate::model::BrokerId;
 
 /// The version of the format that this build writes, and the newest that it reads.
@@ -61,6 +59,8 @@ struct BrokerRecord {
     registration: RegisterBroker,
     #[prost(int64, tag = "2")]
     epoch: i64,
+    #[prost(bool, tag = "3")]
+    leaving: bool,
 }
 
 /// Why bytes are no image.
@@ -142,6 +142,7 @@ impl ImageRecord {
         for record in &self.brokers {
             change::check_broker(&record.registration).map_err(invalid)?;
             let broker = apply::broker(&record.registration, BrokerEpoch(record.epoch))?;
+            let broker = Broker { leaving: record.leaving, ..broker };
             brokers.insert(broker.id, Arc::new(broker));
         }
         let owners = Arc::make_mut(&mut image.broker_configs);
@@ -202,18 +203,6 @@ impl VoterRecord {
 
 impl BrokerRecord {
     fn of(broker: &Broker) -> BrokerRecord {
-        let endpoint = |end: &Endpoint| EndpointRecord {
-            listener: end.listener.clone(),
-            host: end.host.clone(),
-            port: end.port.into(),
-        };
-        let registration = RegisterBroker {
-            broker: broker.id.0,
-            directory_id: broker.directory_id.into(),
-            endpoints: broker.endpoints.iter().map(endpoint).collect(),
-            rack: broker.rack.clone(),
-            fenced: broker.fenced,
-        };
-        BrokerRecord { registration, epoch: broker.epoch.0 }
+        BrokerRecord { registration: RegisterBroker::of(broker), epoch: broker.epoch.0, leaving: broker.leaving }
     }
 }

@@ -11,7 +11,15 @@ fn step(image: &Image, action: Action) -> (Image, Delta) {
 }
 
 fn partition(partition: i32) -> PartitionRecord {
-    PartitionRecord { partition, replicas: vec![1], isr: vec![1], leader: 1, leader_epoch: 0, partition_epoch: 0 }
+    PartitionRecord {
+        partition,
+        replicas: vec![1],
+        isr: vec![1],
+        leader: 1,
+        leader_epoch: 0,
+        partition_epoch: 0,
+        elr: vec![],
+    }
 }
 
 fn topic(low: u64, name: &str, partitions: i32) -> TopicRecord {
@@ -45,7 +53,7 @@ fn fit(image: &Image, kind: u8, pick: usize, value: u8) -> Option<Action> {
             record.partition_epoch += 1;
             record.leader_epoch += i32::from(value % 2);
             let change = PartitionChange { topic_id: picked?.id.into(), partition: record };
-            Action::ChangePartitions(ChangePartitions { partitions: vec![change] })
+            Action::ChangePartitions(ChangePartitions { partitions: vec![change], reason: 0 })
         }
         5 => {
             let owner = match (value % 3, picked) {
@@ -63,7 +71,14 @@ fn fit(image: &Image, kind: u8, pick: usize, value: u8) -> Option<Action> {
             endpoints: vec![EndpointRecord { listener: "PLAINTEXT".into(), host: "h".into(), port: 9092 }],
             rack: value.is_multiple_of(2).then(|| "r".into()),
             fenced: value.is_multiple_of(3),
+            peer: value.is_multiple_of(2).then(|| EndpointRecord { listener: "".into(), host: "h".into(), port: 9192 }),
+            shards: u32::from(value),
+            partitions: vec![],
         }),
+        7 if value.is_multiple_of(2) => match image.brokers().keys().next() {
+            Some(broker) => Action::BeginLeaving(BeginLeaving { broker: broker.0, partitions: vec![] }),
+            None => return None,
+        },
         7 => Action::AllocateProducerIds(AllocateProducerIds {
             broker: 1,
             first: image.next_producer_id().0,
@@ -152,9 +167,10 @@ fn a_command_that_does_not_fit_changes_nothing() {
         }),
         Action::ChangePartitions(ChangePartitions {
             partitions: vec![PartitionChange { topic_id, partition: epoch_gap }],
+            reason: 0,
         }),
         Action::AllocateProducerIds(AllocateProducerIds { broker: 1, first: 1000, count: 1000 }),
-        Action::FenceBrokers(FenceBrokers { brokers: vec![4], fenced: true }),
+        Action::FenceBrokers(FenceBrokers { brokers: vec![4], fenced: true, partitions: vec![] }),
     ] {
         assert!(image.apply(image.version() + 1, &Change::new(misfit)).is_err());
     }

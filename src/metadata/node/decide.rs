@@ -4,8 +4,8 @@
 
 use crate::metadata::change::Change;
 use crate::metadata::controller::{
-    Decision, Rules, allocate_producer_ids, alter_configs, bind_voter, create_partitions, create_topics, delete_topics,
-    register_broker,
+    Decision, Rules, allocate_producer_ids, alter_configs, alter_isr, bind_voter, create_partitions, create_topics,
+    delete_topics, heartbeat, register_broker,
 };
 use crate::metadata::image::{BrokerEpoch, Image};
 use crate::metadata::request::{Reply, Request};
@@ -34,6 +34,10 @@ pub(super) fn decide(image: &Image, request: &Request, ids: &[TopicId], index: u
             allocate_producer_ids(image, *broker, *epoch).map(Reply::AllocateProducerIds)
         }
         Request::BindVoter { node, directory_id } => bind_voter(image, *node, *directory_id).map(Reply::BindVoter),
+        Request::Heartbeat { broker, epoch, .. } => heartbeat(image, *broker, *epoch).map(Reply::Heartbeat),
+        Request::AlterIsr { broker, epoch, proposals } => {
+            alter_isr(image, *broker, *epoch, proposals).map(Reply::AlterIsr)
+        }
     }
 }
 

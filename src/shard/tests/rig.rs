@@ -67,6 +67,7 @@ impl Rig {
             leader: 1,
             leader_epoch: 0,
             partition_epoch: 0,
+            elr: vec![],
         });
         let configs = Configs::from([("segment.bytes".to_owned(), segment_bytes.to_string())]);
         let topic =

@@ -143,6 +143,8 @@ pub(super) fn registration(broker: i32) -> Request {
         directory_id: identity().directory_id,
         endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }],
         rack: None,
+        peer: None,
+        shards: 1,
     })
 }
 
