@@ -49,7 +49,7 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: MetadataRequest) -> M
 }
 
 fn respond(image: &Image, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
-    let brokers = image.live_brokers().map(|registered| {
+    let brokers = image.brokers().values().filter(|registered| !registered.fenced).map(|registered| {
         MetadataResponseBroker::default()
             .with_node_id(wire(registered.id))
             .with_host(StrBytes::from_string(host(registered)))

@@ -21,6 +21,14 @@ settings! {
     pub struct BrokerConfig {
         /// Creates a topic with the defaults when a client asks for one that is not there.
         auto_create_topics_enable: bool = "auto.create.topics.enable", Kind::Bool, Some("true");
+        /// Brings leaders back to the first of their replicas, once more than a tenth of them is elsewhere.
+        auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable", Kind::Bool, Some("true");
+        /// How often a broker of a cluster says that it lives, ms. Kafka's default is 2000.
+        broker_heartbeat_interval_ms: u64 = "broker.heartbeat.interval.ms", Kind::Int(at_least(1)), Some("250");
+        /// The rack that the broker stands in: replicas are spread over racks.
+        broker_rack: Option<String> = "broker.rack", Kind::Text(check_rack), None;
+        /// How long a broker may be silent before others lead its partitions, ms. Kafka's default is 9000.
+        broker_session_timeout_ms: u64 = "broker.session.timeout.ms", Kind::Int(at_least(1)), Some("2000");
         /// Closes a connection that sent nothing for so long, ms; -1: never.
         connections_max_idle_ms: i64 = "connections.max.idle.ms", Kind::LongOrMinusOne(at_least(1)), Some("600000");
         /// Replicas of a topic that is created without a number of its own. In a cluster: as many as it has voters, at most 3.
@@ -62,6 +70,9 @@ settings! {
         min_insync_replicas: i32 = "min.insync.replicas", Kind::Int(at_least(1)), Some("1");
         /// Partitions of a topic that is created without a number of its own.
         num_partitions: i32 = "num.partitions", Kind::Int(between(1, I32_MAX)), Some("1");
+        /// How often it is looked whether leaders are to be brought back, s.
+        leader_imbalance_check_interval_seconds: u64 =
+            "leader.imbalance.check.interval.seconds", Kind::Long(at_least(1)), Some("300");
         /// How long the state of an idempotent producer that writes nothing is kept, ms.
         producer_id_expiration_ms: i64 = "producer.id.expiration.ms", Kind::Int(at_least(1)), Some("86400000");
         /// Bytes of requests that may be in memory at once, in the whole broker; -1: the broker's own bound.
@@ -119,6 +130,10 @@ impl BrokerConfig {
     }
 }
 
+fn check_rack(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() { Err("it is empty".into()) } else { Ok(()) }
+}
+
 /// What a name given by the operator is.
 pub enum Known {
     /// It acts, or is fixed to a value that may be repeated; `value` has been checked.
@@ -154,7 +169,7 @@ pub const FIXED: [Fixed; 4] = [
     Fixed {
         name: "unclean.leader.election.enable",
         value: "false",
-        why: "a replica that may lack acknowledged records never leads",
+        why: "a replica that may lack acknowledged records leads only in topics that say so themselves",
     },
 ];
 
@@ -261,7 +276,9 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_kafkas_but_for_the_lag() {
+    fn defaults_are_kafkas_but_for_what_failover_waits_for() {
+        const OTHER_DEFAULTS: [&str; 3] =
+            ["broker.heartbeat.interval.ms", "broker.session.timeout.ms", "replica.lag.time.max.ms"];
         let config = BrokerConfig::default();
         assert_eq!((config.num_partitions, config.message_max_bytes), (1, 1_048_588));
         assert_eq!(config.fetch_max_bytes, 55 << 20);
@@ -270,7 +287,7 @@ mod tests {
             let kafka = include_str!("broker/testdata/kafka-4.3.1-defaults.txt")
                 .lines()
                 .find_map(|line| line.strip_prefix(&format!("{}=", setting.name)));
-            if setting.name != "replica.lag.time.max.ms" {
+            if !OTHER_DEFAULTS.contains(&setting.name) {
                 assert_eq!(setting.default, kafka.filter(|value| *value != "null"), "{}", setting.name);
             }
         }

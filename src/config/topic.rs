@@ -135,7 +135,7 @@ pub const TABLE: &[TopicSetting] = &[
     row("segment.ms", Kind::Long(at_least(1)), Some("604800000"), &["log.roll.ms", "log.roll.hours"],
         Status::Acts, "Age at which the active segment is rolled, ms."),
     row("unclean.leader.election.enable", Kind::Bool, Some("false"), &["unclean.leader.election.enable"],
-        Status::Stored, "Whether a replica that is not in sync may lead. None ever does here."),
+        Status::Acts, "Whether a replica that is not in sync may lead if no other can. What only others had is then lost."),
 ];
 
 /// A topic's configs, by name, as its owner set them.

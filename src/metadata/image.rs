@@ -101,14 +101,14 @@ pub struct Broker {
     pub shards: u32,
     /// Fenced: may lead nothing, be in no in-sync set beside others, and gets no new replicas.
     pub fenced: bool,
-    /// About to stop: as if it were fenced, though it still answers.
-    pub leaving: bool,
+    /// About to stop, and as if it were fenced, though it still answers: since which version.
+    pub leaving: Option<u64>,
 }
 
 impl Broker {
     /// May it lead, be in sync, and get replicas?
     pub fn is_live(&self) -> bool {
-        !self.fenced && !self.leaving
+        !self.fenced && self.leaving.is_none()
     }
 }
 
@@ -196,9 +196,14 @@ impl Image {
         &self.brokers
     }
 
-    /// Brokers that may lead and get replicas, by id.
+    /// Brokers that may lead, be in sync, and get replicas, by id.
     pub fn live_brokers(&self) -> impl Iterator<Item = &Broker> {
-        self.brokers.values().map(|broker| &**broker).filter(|broker| !broker.fenced)
+        self.brokers.values().map(|broker| &**broker).filter(|broker| broker.is_live())
+    }
+
+    /// Is a broker one of those?
+    pub fn lives(&self, broker: BrokerId) -> bool {
+        self.brokers.get(&broker).is_some_and(|broker| broker.is_live())
     }
 
     /// The topics, by name.

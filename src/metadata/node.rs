@@ -40,6 +40,7 @@ use crate::rt::Rt;
 mod decide;
 mod logger;
 mod machine;
+mod report;
 mod stats;
 mod write;
 
@@ -244,7 +245,7 @@ impl Node {
 
     /// A message from a peer. Only one stream per peer, in order.
     pub fn receive(&self, message: Message) {
-        self.machine.borrow_mut().on_message(message);
+        self.machine.borrow_mut().on_message(message, self.rt.now());
         self.work.raise();
     }
 
@@ -331,7 +332,7 @@ impl Node {
     async fn tick(self: Rc<Node>) {
         while !self.stopping.get() {
             self.rt.sleep(TICK).await;
-            self.machine.borrow_mut().on_tick();
+            self.machine.borrow_mut().on_tick(self.rt.now());
             self.work.raise();
         }
     }

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::metadata::controller::{
     AllocateProducerIdsError, AlterConfigsError, BindVoterError, BrokerRegistration, ConfigAlteration, ConfigTarget,
-    CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, Heartbeat, IncarnationError,
-    NewTopic, PartitionIncrease, ProducerIdBlock, RegisterBrokerError, TopicRef,
+    CreatePartitionsError, CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, ElectLeadersOutcome,
+    Election, Heartbeat, IncarnationError, NewTopic, PartitionIncrease, PartitionName, ProducerIdBlock,
+    RegisterBrokerError, TopicRef,
 };
 use crate::metadata::image::BrokerEpoch;
 use crate::model::BrokerId;
@@ -84,6 +85,15 @@ pub enum Request {
         /// By partition.
         proposals: Vec<IsrProposal>,
     },
+    /// Other leaders, because an operator wants them.
+    ElectLeaders {
+        /// Of which partitions; `None`: of all.
+        partitions: Option<Vec<PartitionName>>,
+        /// Which leaders.
+        election: Election,
+    },
+    /// How the metadata group stands: nothing changes.
+    DescribeQuorum,
 }
 
 /// The answer to the [`Request`] of the same name; one outcome for each thing that was asked for.
@@ -107,6 +117,38 @@ pub enum Reply {
     Heartbeat(Result<Heartbeat, IncarnationError>),
     /// What became of each proposal, in the request's order.
     AlterIsr(Result<Vec<IsrAnswer>, IncarnationError>),
+    /// By partition.
+    ElectLeaders(ElectLeadersOutcome),
+    /// As its leader sees it.
+    DescribeQuorum(Quorum),
+}
+
+/// The metadata group, as its leader sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The leader.
+    pub leader: BrokerId,
+    /// Its term.
+    pub term: u64,
+    /// Index of the last committed entry.
+    pub committed_index: u64,
+    /// The members, by id.
+    pub voters: Vec<QuorumVoter>,
+}
+
+/// A member of the metadata group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumVoter {
+    /// Who.
+    pub node: BrokerId,
+    /// On which data directory, if it has shown up.
+    pub directory_id: Option<Uuid>,
+    /// Index of the last entry that is durable there, as far as the leader knows.
+    pub durable_index: u64,
+    /// When the leader last heard of it, ms ago; `None`: not in this term.
+    pub heard_ms_ago: Option<u64>,
+    /// When it last had everything that the leader had, ms ago; `None`: not in this term.
+    pub caught_up_ms_ago: Option<u64>,
 }
 
 /// Why a request was not decided, or its outcome is not known.

@@ -127,7 +127,7 @@ fn registration(setup: &Setup, identity: &Identity, port: u16) -> BrokerRegistra
         broker: BrokerId(identity.node_id),
         directory_id: identity.directory_id,
         endpoints: vec![endpoint],
-        rack: None,
+        rack: setup.config.broker.broker_rack.clone(),
         peer: process.cluster.as_ref().map(|cluster| (process.advertised.host.clone(), cluster.raft_bind.port())),
         shards: u32::try_from(setup.shards).unwrap_or(u32::MAX),
     }

@@ -376,8 +376,6 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "the metadata quorum is this broker's own, not Kafka's controllers",
         &[
-            "broker.heartbeat.interval.ms",
-            "broker.session.timeout.ms",
             "controller.performance.always.log.threshold.ms",
             "controller.performance.sample.period.ms",
             "controller.quorum.append.linger.ms",
@@ -413,14 +411,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "this broker does not form clusters yet",
-        &[
-            "auto.leader.rebalance.enable",
-            "broker.rack",
-            "controlled.shutdown.enable",
-            "leader.imbalance.check.interval.seconds",
-            "replica.selector.class",
-            "unclean.leader.election.interval.ms",
-        ],
+        &["controlled.shutdown.enable", "replica.selector.class", "unclean.leader.election.interval.ms"],
     ),
     (
         "metrics are read at /metrics of the admin port, and no classes are loaded",

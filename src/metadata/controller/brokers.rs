@@ -1,4 +1,4 @@
-//! Brokers: their registration, and the producer ids they hand out.
+//! Brokers: how they come, stay and go, and the producer ids they hand out.
 //!
 //! *Which core*: metadata. Pure.
 //! *Invariants*: a producer id is in one block only, for ever (lesson 70); a broker's epoch only grows.
@@ -6,8 +6,10 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Decision;
-use crate::metadata::change::{self, Action, PRODUCER_ID_BLOCK, RegisterBroker};
+use super::{Decision, Rules, succession};
+use crate::metadata::change::{
+    self, Action, BeginLeaving, Change, FenceBrokers, PRODUCER_ID_BLOCK, PartitionChange, Reason, RegisterBroker,
+};
 use crate::metadata::image::{Broker, BrokerEpoch, Endpoint, Image};
 use crate::model::{BrokerId, ProducerId};
 
@@ -36,29 +38,58 @@ pub enum RegisterBrokerError {
     Invalid(String),
 }
 
-/// Decides over a registration. The broker's epoch is the index that the change gets in the log.
+/// Decides over a registration. The broker's epoch is the index that the last change gets in the log.
 ///
-/// # Errors
-/// As [`RegisterBrokerError`] says.
-pub fn register_broker(registration: &BrokerRegistration) -> Result<change::Change, RegisterBrokerError> {
-    let BrokerRegistration { broker, directory_id, endpoints, rack, peer, shards } = registration.clone();
-    let epoch = BrokerEpoch(0);
+/// Who comes back is a new incarnation: what it led it leads no more, and where others are in sync it has to show that it is, too. It
+/// keeps its place in what it held alone and where it is eligible, for it has claimed only what it had flushed; unless it comes on
+/// another disk. It is fenced until it has seen itself in the metadata. A broker that is alone goes on as if nothing had been.
+pub fn register_broker(
+    image: &Image,
+    registration: &BrokerRegistration,
+    rules: &Rules,
+) -> Decision<Result<(), RegisterBrokerError>> {
+    let BrokerRegistration { broker: id, directory_id, endpoints, rack, peer, shards } = registration.clone();
+    let is_alone = image.voters().len() <= 1 && image.brokers().keys().all(|known| *known == id);
+    let earlier = image.brokers().get(&id);
+    let lost = earlier.filter(|earlier| earlier.directory_id != directory_id).map(|earlier| earlier.id);
     let record = RegisterBroker::of(&Broker {
-        id: broker,
-        epoch,
+        id,
+        epoch: BrokerEpoch(0),
         directory_id,
         endpoints,
         rack,
         peer,
         shards,
-        fenced: false,
-        leaving: false,
+        fenced: !is_alone,
+        leaving: None,
     });
-    change::check_broker(&record).map_err(|error| RegisterBrokerError::Invalid(error.to_string()))?;
-    Ok(change::Change::new(Action::RegisterBroker(record)))
+    if let Err(error) = change::check_broker(&record) {
+        return Decision::nothing(Err(RegisterBrokerError::Invalid(error.to_string())));
+    }
+    let lives = |other| if other == id { is_alone } else { image.lives(other) };
+    let partitions = succession::settle_all(image, rules, lives, lost);
+    let register = |partitions| Action::RegisterBroker(RegisterBroker { partitions, ..record });
+    Decision { outcome: Ok(()), changes: succession::commands(partitions, register) }
 }
 
-/// A broker lives, and says how far it is.
+/// Decides over brokers that were not heard for too long.
+pub fn fence_brokers(image: &Image, silent: &[BrokerId], rules: &Rules) -> Vec<Change> {
+    let lives = |broker| image.lives(broker) && !silent.contains(&broker);
+    fence(silent, true, succession::settle_all(image, rules, lives, None))
+}
+
+fn fence(brokers: &[BrokerId], fenced: bool, partitions: Vec<PartitionChange>) -> Vec<Change> {
+    let brokers = brokers.iter().map(|broker| broker.0).collect();
+    succession::commands(partitions, |partitions| Action::FenceBrokers(FenceBrokers { brokers, fenced, partitions }))
+}
+
+/// What follows from who lives, where a controller before this one has not seen to it.
+pub fn settle(image: &Image, rules: &Rules) -> Vec<Change> {
+    let partitions = succession::settle_all(image, rules, |broker| image.lives(broker), None);
+    succession::changes(partitions, Reason::Reconfigured)
+}
+
+/// What a broker hears that has said that it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// May it lead nothing, as it is fenced?
@@ -92,10 +123,52 @@ pub(super) fn incarnation(image: &Image, broker: BrokerId, epoch: BrokerEpoch) -
     Ok(registered)
 }
 
-/// Decides over a heartbeat.
-pub fn heartbeat(image: &Image, broker: BrokerId, epoch: BrokerEpoch) -> Decision<Result<Heartbeat, IncarnationError>> {
-    let registered = incarnation(image, broker, epoch);
-    Decision::nothing(registered.map(|broker| Heartbeat { fenced: broker.fenced, may_leave: false }))
+/// What a broker says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    /// Who.
+    pub broker: BrokerId,
+    /// In which incarnation.
+    pub epoch: BrokerEpoch,
+    /// Does it want to stop, once it leads nothing?
+    pub wants_to_leave: bool,
+    /// The version of the image that all of it acts on.
+    pub applied: u64,
+}
+
+/// Decides over a heartbeat. `known_everywhere` is the version that all live brokers act on: only when they know who leads
+/// instead may a broker that leaves be gone.
+pub fn heartbeat(
+    image: &Image,
+    beat: Beat,
+    known_everywhere: u64,
+    rules: &Rules,
+) -> Decision<Result<Heartbeat, IncarnationError>> {
+    let id = beat.broker;
+    let broker = match incarnation(image, id, beat.epoch) {
+        Ok(broker) => broker,
+        Err(error) => return Decision::nothing(Err(error)),
+    };
+    let stands = |fenced, may_leave| Ok(Heartbeat { fenced, may_leave });
+    match broker.leaving {
+        _ if broker.fenced && (beat.wants_to_leave || broker.leaving.is_some()) => {
+            Decision::nothing(stands(true, true))
+        }
+        None if beat.wants_to_leave => {
+            let lives = |other| image.lives(other) && other != id;
+            let partitions = succession::settle_all(image, rules, lives, None);
+            let leave = |partitions| Action::BeginLeaving(BeginLeaving { broker: id.0, partitions });
+            Decision { outcome: stands(false, false), changes: succession::commands(partitions, leave) }
+        }
+        Some(since) if known_everywhere >= since => {
+            Decision { outcome: stands(true, true), changes: fence(&[id], true, Vec::new()) }
+        }
+        None if broker.fenced && i64::try_from(beat.applied).is_ok_and(|applied| applied >= broker.epoch.0) => {
+            let partitions = succession::settle_all(image, rules, |other| image.lives(other) || other == id, None);
+            Decision { outcome: stands(false, false), changes: fence(&[id], false, partitions) }
+        }
+        Some(_) | None => Decision::nothing(stands(broker.fenced, false)),
+    }
 }
 
 /// Producer ids that one broker may hand out, each once.

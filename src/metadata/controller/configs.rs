@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::succession::{self, Terms};
 use super::{ConfigCheck, Decision, Rules, duplicates};
-use crate::metadata::change::{Action, ConfigChange, ConfigOwner, ConfigRecord, SetConfigs};
+use crate::metadata::change::{
+    Action, Change, ConfigChange, ConfigOwner, ConfigRecord, PartitionChange, Reason, SetConfigs,
+};
 use crate::metadata::image::{Configs, Image};
 use crate::model::BrokerId;
 
@@ -94,7 +97,20 @@ pub fn alter_configs(image: &Image, wishes: &[ConfigAlteration], rules: &Rules) 
     if changes.is_empty() {
         return Decision::nothing(outcome);
     }
-    Decision::propose(outcome, Action::SetConfigs(SetConfigs { changes }))
+    let partitions = changes.iter().flat_map(|change| settle(image, change, rules)).collect();
+    let mut commands = succession::changes(partitions, Reason::Reconfigured);
+    commands.push(Change::new(Action::SetConfigs(SetConfigs { changes })));
+    Decision { outcome, changes: commands }
+}
+
+/// What becomes of a topic's partitions, before its configs are others: whoever was eligible under a higher minimum may lack
+/// records under a lower one.
+fn settle(image: &Image, change: &ConfigChange, rules: &Rules) -> Vec<PartitionChange> {
+    let Some(ConfigOwner::Topic(id)) = change.owner else { return Vec::new() };
+    let Some(topic) = image.topic(id.into()) else { return Vec::new() };
+    let mut together = Configs::clone(&topic.configs);
+    change.apply_to(&mut together);
+    succession::settle_topic(topic, Terms::of(&together, rules), &|broker| image.lives(broker), None).collect()
 }
 
 fn alter(image: &Image, wish: &ConfigAlteration, rules: &Rules) -> Result<ConfigChange, AlterConfigsError> {
@@ -115,18 +131,14 @@ fn alter(image: &Image, wish: &ConfigAlteration, rules: &Rules) -> Result<Config
         }
     };
     let configs = results(&wish.operations, present, check, rules)?;
+    let record = |(name, value)| ConfigRecord { name, value };
+    let change = ConfigChange { owner: Some(owner), configs: configs.into_iter().map(record).collect() };
     if let ConfigTarget::Topic(_) = wish.target {
         let mut together = present.clone();
-        for (name, value) in &configs {
-            match value {
-                Some(value) => _ = together.insert(name.clone(), value.clone()),
-                None => _ = together.remove(name),
-            }
-        }
+        change.apply_to(&mut together);
         (rules.check_topic_configs)(&together).map_err(AlterConfigsError::InvalidConfig)?;
     }
-    let record = |(name, value)| ConfigRecord { name, value };
-    Ok(ConfigChange { owner: Some(owner), configs: configs.into_iter().map(record).collect() })
+    Ok(change)
 }
 
 /// What the operations change: each config's new value, or none where it is removed.

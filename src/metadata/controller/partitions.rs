@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, PARTITIONS_PER_REQUEST_MAX, duplicates, live, placement};
+use super::placement::Placer;
+use super::{Decision, PARTITIONS_PER_REQUEST_MAX, duplicates, placement};
 use crate::metadata::change::{Action, CreatePartitions, NewPartitions, PartitionRecord};
 use crate::metadata::image::{Image, Topic};
 use crate::model::BrokerId;
@@ -53,13 +54,13 @@ pub type CreatePartitionsOutcome = Vec<(String, Result<(), CreatePartitionsError
 pub fn create_partitions(image: &Image, wishes: &[PartitionIncrease]) -> Decision<CreatePartitionsOutcome> {
     let twice = duplicates(wishes.iter().map(|wish| &wish.name));
     let (mut answered, mut topics) = (BTreeSet::new(), Vec::new());
-    let mut room = PARTITIONS_PER_REQUEST_MAX;
+    let (mut room, mut placer) = (PARTITIONS_PER_REQUEST_MAX, Placer::new(image));
     let mut outcome = Vec::with_capacity(wishes.len());
     for wish in wishes.iter().filter(|wish| answered.insert(&wish.name)) {
         let result = if twice.contains(&&wish.name) {
             Err(CreatePartitionsError::InvalidRequest("Duplicate topic name.".to_owned()))
         } else {
-            increase(image, wish, room)
+            increase(image, wish, room, &mut placer)
         };
         let result = result.map(|new| {
             room -= new.partitions.len();
@@ -73,7 +74,12 @@ pub fn create_partitions(image: &Image, wishes: &[PartitionIncrease]) -> Decisio
     Decision::propose(outcome, Action::CreatePartitions(CreatePartitions { topics }))
 }
 
-fn increase(image: &Image, wish: &PartitionIncrease, room: usize) -> Result<NewPartitions, CreatePartitionsError> {
+fn increase(
+    image: &Image,
+    wish: &PartitionIncrease,
+    room: usize,
+    placer: &mut Placer,
+) -> Result<NewPartitions, CreatePartitionsError> {
     let topic = image.topic_by_name(&wish.name).ok_or(CreatePartitionsError::UnknownTopic)?;
     let present = topic.partition_count();
     if wish.count == present {
@@ -91,7 +97,7 @@ fn increase(image: &Image, wish: &PartitionIncrease, room: usize) -> Result<NewP
     let partitions = match &wish.assignments {
         Some(assignments) => take_assignments(image, topic, additional, assignments)?,
         None if usize::try_from(additional).is_ok_and(|additional| additional <= room) => {
-            choose_replicas(image, topic, additional)?
+            choose_replicas(placer, topic, additional)?
         }
         None => return Err(CreatePartitionsError::TooManyPartitions),
     };
@@ -106,12 +112,12 @@ fn replication_factor(topic: &Topic) -> usize {
 }
 
 fn choose_replicas(
-    image: &Image,
+    placer: &mut Placer,
     topic: &Topic,
     additional: i32,
 ) -> Result<Vec<PartitionRecord>, CreatePartitionsError> {
     let factor = i16::try_from(replication_factor(topic)).unwrap_or(i16::MAX);
-    placement::place(topic.id, topic.partition_count(), additional, factor, &live(image)).map_err(|reason| {
+    placer.place(topic.id, topic.partition_count(), additional, factor).map_err(|reason| {
         let text = format!("Unable to replicate the partition {factor} time(s): {reason}");
         CreatePartitionsError::InvalidReplicationFactor(text)
     })

@@ -1,63 +1,95 @@
 //! Which brokers hold a partition: by round robin over the live ones, or as the client says.
 //!
 //! *Which core*: metadata. Pure.
-//! *Invariants*: replicas of one partition are on different brokers; over a topic, leaders and followers spread evenly.
-//! *Why* the start comes from the topic's id: no randomness here, and the leaders of many small topics still spread.
+//! *Invariants*: replicas of one partition are on different brokers, and in different racks as far as there are such; over a topic,
+//! leaders and followers spread evenly; a topic begins with the broker that leads the fewest.
+//! *Why* ties are broken by the topic's id: no randomness here, and small topics still spread.
 
 use crate::metadata::change::PartitionRecord;
 use crate::metadata::image::Image;
 use crate::model::{BrokerId, TopicId};
 
-/// `count` partitions from `first`, `replication_factor` replicas each, over `live`.
-///
-/// # Errors
-/// Too few live brokers, in Kafka's words.
-pub(super) fn place(
-    topic_id: TopicId,
-    first: i32,
-    count: i32,
-    replication_factor: i16,
-    live: &[BrokerId],
-) -> Result<Vec<PartitionRecord>, String> {
-    let replicas = usize::try_from(replication_factor).unwrap_or(0);
-    if live.is_empty() {
-        return Err("All brokers are currently fenced.".to_owned());
-    }
-    if replicas == 0 || replicas > live.len() {
-        return Err(format!(
-            "The target replication factor of {replication_factor} cannot be reached because only {} broker(s) are registered.",
-            live.len()
-        ));
-    }
-    let start = start(topic_id, live.len());
-    Ok((first..first.saturating_add(count))
-        .map(|partition| {
-            let index = start + usize::try_from(partition).unwrap_or(0);
-            in_sync(partition, (0..replicas).map(|replica| live[slot(index, replica, live.len())].0).collect())
-        })
-        .collect())
+/// The live brokers and what they lead, as one request goes on.
+pub(super) struct Placer {
+    brokers: Vec<Candidate>,
 }
 
-fn start(topic_id: TopicId, brokers: usize) -> usize {
-    let (high, low) = topic_id.0.as_u64_pair();
-    usize::try_from((high ^ low) % brokers as u64).unwrap_or(0)
+struct Candidate {
+    id: BrokerId,
+    rack: Option<String>,
+    leads: usize,
 }
 
-/// Leaders go round; followers go round too, one place further with every full round of leaders, so that the load of a dead
-/// leader falls on all others.
-fn slot(index: usize, replica: usize, brokers: usize) -> usize {
-    let leader = index % brokers;
-    if replica == 0 {
-        return leader;
+impl Placer {
+    pub(super) fn new(image: &Image) -> Placer {
+        let candidate = |broker: &crate::metadata::image::Broker| Candidate {
+            id: broker.id,
+            rack: broker.rack.clone(),
+            leads: image.leader_counts().get(&broker.id).copied().unwrap_or(0),
+        };
+        Placer { brokers: image.live_brokers().map(candidate).collect() }
     }
-    let shift = (index / brokers + replica - 1) % (brokers - 1);
-    (leader + 1 + shift) % brokers
+
+    /// `count` partitions from `first`, `replication_factor` replicas each.
+    ///
+    /// # Errors
+    /// Too few live brokers, in Kafka's words.
+    pub(super) fn place(
+        &mut self,
+        topic_id: TopicId,
+        first: i32,
+        count: i32,
+        replication_factor: i16,
+    ) -> Result<Vec<PartitionRecord>, String> {
+        let (replicas, live) = (usize::try_from(replication_factor).unwrap_or(0), self.brokers.len());
+        if live == 0 {
+            return Err("All brokers are currently fenced.".to_owned());
+        }
+        if replicas == 0 || replicas > live {
+            return Err(format!(
+                "The target replication factor of {replication_factor} cannot be reached because only {live} broker(s) are registered."
+            ));
+        }
+        let start = self.start(topic_id);
+        let placed = (0..usize::try_from(count).unwrap_or(0)).map(|nth| {
+            let brokers = self.replicas(start + nth, replicas);
+            self.brokers[brokers[0]].leads += 1;
+            let replicas: Vec<i32> = brokers.into_iter().map(|slot| self.brokers[slot].id.0).collect();
+            let partition = first.saturating_add(i32::try_from(nth).unwrap_or(i32::MAX));
+            fresh(partition, replicas.clone(), replicas)
+        });
+        Ok(placed.collect())
+    }
+
+    fn start(&self, topic_id: TopicId) -> usize {
+        let (high, low) = topic_id.0.as_u64_pair();
+        let live = self.brokers.len();
+        let dice = usize::try_from((high ^ low) % live as u64).unwrap_or(0);
+        (dice..dice + live).min_by_key(|slot| self.brokers[slot % live].leads).unwrap_or(dice)
+    }
+
+    /// Leaders go round; followers go round too, one place further with every full round of leaders, so that the load of a dead
+    /// leader falls on all others. A rack that the partition has already comes last.
+    fn replicas(&self, index: usize, count: usize) -> Vec<usize> {
+        let live = self.brokers.len();
+        let leader = index % live;
+        let others = (0..live - 1).map(|nth| (leader + 1 + (index / live + nth) % (live - 1)) % live);
+        let mut others: Vec<usize> = others.collect();
+        let mut chosen = vec![leader];
+        while chosen.len() < count {
+            let rack = |slot: &usize| self.brokers[*slot].rack.as_ref();
+            let in_other_rack =
+                |slot: &usize| rack(slot).is_some() && chosen.iter().all(|taken| rack(taken) != rack(slot));
+            let next = others.iter().position(in_other_rack).unwrap_or(0);
+            chosen.push(others.remove(next));
+        }
+        chosen
+    }
 }
 
-fn in_sync(partition: i32, replicas: Vec<i32>) -> PartitionRecord {
-    let leader = replicas[0];
-    let isr = replicas.clone();
-    PartitionRecord { partition, isr, replicas, leader, leader_epoch: 0, partition_epoch: 0, elr: Vec::new() }
+fn fresh(partition: i32, replicas: Vec<i32>, isr: Vec<i32>) -> PartitionRecord {
+    let leader = isr[0];
+    PartitionRecord { partition, replicas, isr, leader, leader_epoch: 0, partition_epoch: 0, elr: Vec::new() }
 }
 
 /// A partition as the client assigned it: in sync are those of its brokers that live.
@@ -91,14 +123,12 @@ pub(super) fn assigned(
             brokers.len()
         ));
     }
-    let live = super::live(image);
-    let isr: Vec<i32> = brokers.iter().filter(|broker| live.contains(broker)).map(|broker| broker.0).collect();
-    let Some(leader) = isr.first().copied() else {
+    let isr: Vec<i32> = brokers.iter().filter(|broker| image.lives(**broker)).map(|broker| broker.0).collect();
+    if isr.is_empty() {
         return Err(format!(
             "All brokers specified in the manual partition assignment for partition {partition} are fenced or in \
              controlled shutdown."
         ));
-    };
-    let replicas = brokers.iter().map(|broker| broker.0).collect();
-    Ok(PartitionRecord { partition, replicas, isr, leader, leader_epoch: 0, partition_epoch: 0, elr: Vec::new() })
+    }
+    Ok(fresh(partition, brokers.iter().map(|broker| broker.0).collect(), isr))
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, live, names, placement};
+use super::placement::Placer;
+use super::{Decision, PARTITIONS_PER_REQUEST_MAX, Rules, duplicates, names, placement};
 use crate::metadata::change::{Action, CreateTopics, DeleteTopics, PartitionRecord, TopicRecord};
 use crate::metadata::image::{Configs, Image};
 use crate::model::{BrokerId, TopicId};
@@ -93,6 +94,7 @@ pub fn create_topics(
     let too_many = total_partitions(wishes, rules) > PARTITIONS_PER_REQUEST_MAX;
     let (mut outcome, mut topics) = (Vec::with_capacity(wishes.len()), Vec::new());
     let (mut answered, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let mut placer = Placer::new(image);
     for (wish, id) in wishes.iter().zip(ids) {
         if !answered.insert(&wish.name) {
             continue;
@@ -102,7 +104,7 @@ pub fn create_topics(
         } else if too_many {
             Err(CreateTopicError::TooManyPartitions)
         } else {
-            check_name(image, &wish.name, &mut taken).and_then(|()| create_topic(image, wish, *id, rules))
+            check_name(image, &wish.name, &mut taken).and_then(|()| create_topic(image, wish, *id, rules, &mut placer))
         };
         let result = result.map(|record| {
             let created = CreatedTopic::of(&record);
@@ -150,10 +152,16 @@ fn check_name(image: &Image, name: &str, taken: &mut BTreeSet<String>) -> Result
     Ok(())
 }
 
-fn create_topic(image: &Image, wish: &NewTopic, id: TopicId, rules: &Rules) -> Result<TopicRecord, CreateTopicError> {
+fn create_topic(
+    image: &Image,
+    wish: &NewTopic,
+    id: TopicId,
+    rules: &Rules,
+    placer: &mut Placer,
+) -> Result<TopicRecord, CreateTopicError> {
     let configs = check_configs(&wish.configs, rules)?;
     let partitions = if wish.assignments.is_empty() {
-        choose_replicas(image, wish, id, rules)?
+        choose_replicas(placer, wish, id, rules)?
     } else {
         take_assignments(image, wish)?
     };
@@ -175,7 +183,7 @@ fn check_configs(configs: &[(String, Option<String>)], rules: &Rules) -> Result<
 }
 
 fn choose_replicas(
-    image: &Image,
+    placer: &mut Placer,
     wish: &NewTopic,
     id: TopicId,
     rules: &Rules,
@@ -193,7 +201,7 @@ fn choose_replicas(
         partitions if partitions > 0 => partitions,
         _ => return Err(CreateTopicError::InvalidPartitions),
     };
-    placement::place(id, 0, partitions, replication_factor, &live(image)).map_err(|reason| {
+    placer.place(id, 0, partitions, replication_factor).map_err(|reason| {
         let text = format!("Unable to replicate the partition {replication_factor} time(s): {reason}");
         CreateTopicError::InvalidReplicationFactor(text)
     })

@@ -6,13 +6,16 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::*;
-use crate::metadata::change::{ConfigOwner, FenceBrokers, PartitionRecord};
-use crate::metadata::image::{BrokerEpoch, Delta, Endpoint};
-use crate::model::{BrokerId, TopicId};
+use crate::metadata::change::{ConfigOwner, PartitionChange, PartitionRecord};
+use crate::metadata::image::{BrokerEpoch, Delta, Image, PartitionEpoch};
+use crate::model::{BrokerId, LeaderEpoch, PartitionId, TopicId};
+use crate::partition::IsrProposal;
+use crate::partition::isr::IsrMember;
 
 #[test]
 fn decisions_are_as_written_down() {
@@ -55,24 +58,32 @@ impl Stage {
         let items: Vec<&str> = rest.split(" ; ").filter(|item| !item.is_empty()).collect();
         match verb {
             "broker" => {
-                let broker = BrokerId(rest.parse().unwrap());
-                let endpoints = vec![Endpoint { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }];
-                let directory_id = Uuid::from_u64_pair(0xd1, 1);
-                let change = register_broker(&BrokerRegistration {
-                    broker,
-                    directory_id,
-                    endpoints,
-                    rack: None,
-                    peer: None,
-                    shards: 1,
-                })
-                .unwrap();
-                self.conclude(Decision { outcome: String::new(), change: Some(change) })
+                let (broker, directory) = rest.split_once(" disk ").unwrap_or((rest, rest));
+                let (broker, rack) = broker.split_once(" rack ").map_or((broker, None), |(id, rack)| (id, Some(rack)));
+                let directory = directory.split(' ').next().unwrap().parse().unwrap();
+                let registration = super::tests::registration(broker.parse().unwrap(), directory);
+                let registration = BrokerRegistration { rack: rack.map(str::to_owned), ..registration };
+                let decision = register_broker(&self.image, &registration, &rules());
+                self.conclude(
+                    decision.map(|result| lines(vec![(format!("broker {broker}"), result)], |()| "registered".into())),
+                )
             }
+            // A new cluster, of so many voters.
+            "voters" => {
+                self.image = super::tests::image_of(rest.parse().unwrap());
+                String::new()
+            }
+            "beat" => self.beat(rest),
             "fence" => {
-                let brokers = rest.split(' ').map(|id| id.parse().unwrap()).collect();
-                let fence = Action::FenceBrokers(FenceBrokers { brokers, fenced: true, partitions: vec![] });
-                self.conclude(Decision { outcome: String::new(), change: Some(Change::new(fence)) })
+                let brokers: Vec<BrokerId> = rest.split(' ').map(|id| BrokerId(id.parse().unwrap())).collect();
+                let changes = fence_brokers(&self.image, &brokers, &rules());
+                self.conclude(Decision { outcome: String::new(), changes })
+            }
+            "isr" => self.alter_isr(&items),
+            "elect" => self.elect(rest),
+            "balance" => {
+                let changes = balance(&self.image, &rules());
+                self.conclude(Decision { outcome: String::new(), changes })
             }
             "create" => self.create(&items),
             "delete" => self.delete(&items),
@@ -89,6 +100,77 @@ impl Stage {
             }
             _ => panic!("what is {verb}?"),
         }
+    }
+
+    /// `ID [leave] [at EPOCH] [applied VERSION] [known VERSION]`
+    fn beat(&mut self, rest: &str) -> String {
+        let mut words = rest.split(' ');
+        let broker = BrokerId(words.next().unwrap().parse().unwrap());
+        let epoch = self.image.brokers().get(&broker).map_or(BrokerEpoch(0), |broker| broker.epoch);
+        let mut beat = Beat { broker, epoch, wants_to_leave: false, applied: self.image.version() };
+        let mut known_everywhere = self.image.version();
+        while let Some(word) = words.next() {
+            let mut number = || words.next().unwrap().parse::<u64>().unwrap();
+            match word {
+                "leave" => beat.wants_to_leave = true,
+                "at" => beat.epoch = BrokerEpoch(number() as i64),
+                "applied" => beat.applied = number(),
+                "known" => known_everywhere = number(),
+                _ => panic!("what is {word}?"),
+            }
+        }
+        let decision = heartbeat(&self.image, beat, known_everywhere, &rules());
+        self.conclude(decision.map(|result| match result {
+            Ok(heard) => format!("{heard:?}\n"),
+            Err(error) => format!("{error:?}: {error}\n"),
+        }))
+    }
+
+    /// `BROKER ; #TOPIC PARTITION LEADER_EPOCH PARTITION_EPOCH MEMBER[@EPOCH],... ; ...`
+    fn alter_isr(&mut self, items: &[&str]) -> String {
+        let epoch_of = |broker: &BrokerId| self.image.brokers().get(broker).map(|broker| broker.epoch);
+        let member = |text: &str| {
+            let (id, epoch) = text.split_once('@').map_or((text, None), |(id, epoch)| (id, Some(epoch)));
+            let broker = BrokerId(id.parse().unwrap());
+            let named = epoch.map(|epoch| BrokerEpoch(epoch.parse().unwrap()));
+            IsrMember { broker, broker_epoch: named.or_else(|| epoch_of(&broker)) }
+        };
+        let proposal = |item: &&str| {
+            let mut words = item.split(' ');
+            let topic_id = TopicId(Uuid::from_u64_pair(0, words.next().unwrap()[1..].parse().unwrap()));
+            let mut number = || words.next().unwrap().parse().unwrap();
+            IsrProposal {
+                partition: PartitionId { topic_id, partition: number() },
+                leader_epoch: LeaderEpoch(number()),
+                partition_epoch: PartitionEpoch(number()),
+                isr: words.next().unwrap().split(',').map(member).collect(),
+            }
+        };
+        let leader = member(items[0]);
+        let proposals: Vec<IsrProposal> = items[1..].iter().map(proposal).collect();
+        let epoch = leader.broker_epoch.unwrap_or(BrokerEpoch(0));
+        let decision = alter_isr(&self.image, leader.broker, epoch, &proposals, &rules());
+        self.conclude(decision.map(|result| match result {
+            Ok(answers) => answers.iter().map(|answer| format!("{answer:?}\n")).collect(),
+            Err(error) => format!("{error:?}: {error}\n"),
+        }))
+    }
+
+    /// `preferred|unclean [TOPIC-PARTITION ...]`
+    fn elect(&mut self, rest: &str) -> String {
+        let (election, named) = rest.split_once(' ').map_or((rest, None), |(kind, named)| (kind, Some(named)));
+        let election = if election == "preferred" { Election::Preferred } else { Election::Unclean };
+        let name = |text: &str| {
+            let (topic, partition) = text.rsplit_once('-').unwrap();
+            (topic.to_owned(), partition.parse().unwrap())
+        };
+        let partitions: Option<Vec<PartitionName>> = named.map(|named| named.split(' ').map(name).collect());
+        let decision = elect_leaders(&self.image, partitions.as_deref(), election, &rules());
+        self.conclude(decision.map(|outcome| {
+            let named =
+                outcome.into_iter().map(|((topic, partition), result)| (format!("{topic}-{partition}"), result));
+            lines(named.collect(), |()| "elected".to_owned())
+        }))
     }
 
     fn create(&mut self, items: &[&str]) -> String {
@@ -156,15 +238,17 @@ impl Stage {
     /// Applies what was decided; gives the answers and what changed.
     fn conclude(&mut self, decision: Decision<String>) -> String {
         let mut text = decision.outcome;
-        let Some(change) = decision.change else {
+        if decision.changes.is_empty() {
             return text + "= nothing changes\n";
-        };
-        let bytes = change.to_bytes().expect("what is decided can be written");
-        assert_eq!(Change::from_bytes(&bytes).as_ref(), Ok(&change));
-        let (image, delta) = self.image.apply(self.image.version() + 1, &change).expect("what is decided applies");
-        assert_eq!(delta, Delta::between(&self.image, &image), "the step lists exactly what changed");
-        self.image = image;
-        describe(&change, &mut text);
+        }
+        for change in &decision.changes {
+            let bytes = change.to_bytes().expect("what is decided can be written");
+            assert_eq!(Change::from_bytes(&bytes).as_ref(), Ok(change));
+            let (image, delta) = self.image.apply(self.image.version() + 1, change).expect("what is decided applies");
+            assert_eq!(delta, Delta::between(&self.image, &image), "the step lists exactly what changed");
+            self.image = image;
+            describe(change, &mut text);
+        }
         text
     }
 }
@@ -193,16 +277,38 @@ fn describe(change: &Change, text: &mut String) {
                 }
             }
         }
+        Action::ChangePartitions(changes) => describe_changes(&changes.partitions, text),
+        Action::RegisterBroker(register) => {
+            let state = if register.fenced { "fenced" } else { "unfenced" };
+            writeln!(text, "= broker {} on disk {}, {state}", register.broker, register.directory_id.low).unwrap();
+            describe_changes(&register.partitions, text);
+        }
+        Action::FenceBrokers(fence) => {
+            let what = if fence.fenced { "fenced" } else { "unfenced" };
+            writeln!(text, "= brokers {:?} {what}", fence.brokers).unwrap();
+            describe_changes(&fence.partitions, text);
+        }
+        Action::BeginLeaving(leave) => {
+            writeln!(text, "= broker {} leaves", leave.broker).unwrap();
+            describe_changes(&leave.partitions, text);
+        }
         other => writeln!(text, "= {other:?}").unwrap(),
+    }
+}
+
+fn describe_changes(changes: &[PartitionChange], text: &mut String) {
+    for change in changes {
+        describe_partitions(&format!("#{}", change.topic_id.low), std::slice::from_ref(&change.partition), text);
     }
 }
 
 fn describe_partitions(topic: &str, partitions: &[PartitionRecord], text: &mut String) {
     for record in partitions.iter().take(8) {
-        let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch, elr: _ } = record;
+        let PartitionRecord { partition, replicas, isr, leader, leader_epoch, partition_epoch, elr } = record;
+        let eligible = if elr.is_empty() { String::new() } else { format!(" eligible {elr:?}") };
         writeln!(
             text,
-            "= {topic} partition {partition}: replicas {replicas:?} isr {isr:?} leader {leader} epochs {leader_epoch} {partition_epoch}"
+            "= {topic} partition {partition}: replicas {replicas:?} isr {isr:?} leader {leader}{eligible} epochs {leader_epoch} {partition_epoch}"
         )
         .unwrap();
     }
@@ -283,12 +389,16 @@ pub(crate) fn rules() -> Rules {
                 Err(format!("Invalid value {value} for configuration {name}: Not a number of type LONG"))
             }
             "retention.ms" | "cleanup.policy" | "segment.ms" => Ok(()),
+            "min.insync.replicas" | "unclean.leader.election.enable" => Ok(()),
             _ => Err(format!("Unknown config name: {name}")),
         }
     }
     Rules {
         partitions_default: 2,
         replication_factor_default: 1,
+        min_insync_replicas_default: 1,
+        session: Duration::from_secs(2),
+        balance_interval: None,
         check_topic_config: check,
         check_topic_configs: |configs| match configs.len() {
             3.. => Err("more configs than a topic in a transcript may have".to_owned()),

@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(bind_voter(&image, BrokerId(9), first).outcome, Err(BindVoterError::NoVoter(BrokerId(9))));
         let decision = bind_voter(&image, BrokerId(3), first);
         assert_eq!(decision.outcome, Ok(()));
-        let (image, _) = image.apply(2, &decision.change.unwrap()).unwrap();
+        let (image, _) = image.apply(2, &decision.changes[0]).unwrap();
         assert_eq!(image.voter(BrokerId(3)).unwrap().directory_id, Some(first));
         assert_eq!(bind_voter(&image, BrokerId(3), first), Decision::nothing(Ok(())));
         let refused = bind_voter(&image, BrokerId(3), second);

@@ -188,7 +188,7 @@ impl Image {
             ConfigOwner::Topic(id) => {
                 delta.topic_configs.insert(id.into());
                 return self.change_topic(id.into(), |topic| {
-                    set(Arc::make_mut(&mut topic.configs), &change.configs);
+                    change.apply_to(Arc::make_mut(&mut topic.configs));
                     Ok(())
                 });
             }
@@ -197,7 +197,7 @@ impl Image {
         };
         let owners = Arc::make_mut(&mut self.broker_configs);
         let configs = owners.entry(owner).or_default();
-        set(Arc::make_mut(configs), &change.configs);
+        change.apply_to(Arc::make_mut(configs));
         if configs.is_empty() {
             owners.remove(&owner);
         }
@@ -222,8 +222,8 @@ impl Image {
     }
 
     fn begin_leaving(&mut self, leave: &BeginLeaving, delta: &mut Delta) -> Result<(), String> {
-        let id = BrokerId(leave.broker);
-        self.broker_mut(id)?.leaving = true;
+        let (id, version) = (BrokerId(leave.broker), self.version);
+        self.broker_mut(id)?.leaving = Some(version);
         delta.brokers.insert(id);
         self.change_partitions(&leave.partitions, delta)
     }
@@ -254,11 +254,14 @@ impl Image {
     }
 }
 
-fn set(configs: &mut Configs, changes: &[ConfigRecord]) {
-    for change in changes {
-        match &change.value {
-            Some(value) => _ = configs.insert(change.name.clone(), value.clone()),
-            None => _ = configs.remove(&change.name),
+impl ConfigChange {
+    /// Sets and removes what it says.
+    pub fn apply_to(&self, configs: &mut Configs) {
+        for ConfigRecord { name, value } in &self.configs {
+            match value {
+                Some(value) => _ = configs.insert(name.clone(), value.clone()),
+                None => _ = configs.remove(name),
+            }
         }
     }
 }
@@ -294,7 +297,7 @@ pub(super) fn broker(register: &RegisterBroker, epoch: BrokerEpoch) -> Result<Br
         peer: register.peer.as_ref().map(endpoint).transpose()?.map(|peer| (peer.host, peer.port)),
         shards: register.shards.max(1),
         fenced: register.fenced,
-        leaving: false,
+        leaving: None,
     })
 }
 

@@ -59,8 +59,8 @@ struct BrokerRecord {
     registration: RegisterBroker,
     #[prost(int64, tag = "2")]
     epoch: i64,
-    #[prost(bool, tag = "3")]
-    leaving: bool,
+    #[prost(uint64, optional, tag = "3")]
+    leaving: Option<u64>,
 }
 
 /// Why bytes are no image.

@@ -14,7 +14,8 @@ use std::time::Duration;
 use raft::eraftpb::{Message, MessageType};
 use raft::{Config, RawNode, SnapshotStatus, StateRole};
 
-use super::decide::decide;
+use self::office::Office;
+use super::decide::{Grounds, decide};
 use super::logger;
 use super::write::Job;
 use crate::local::{OneshotReceiver, OneshotSender, oneshot};
@@ -28,6 +29,7 @@ use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::{BrokerId, TopicId};
 use crate::rt::Monotonic;
 
+mod office;
 mod turn;
 
 /// Requests that wait for their commit or for acknowledgements; above it, more are refused.
@@ -51,6 +53,7 @@ pub(super) struct Machine {
     proposed: Image,
     /// The term in which this node leads, once it has applied everything from before it.
     reign: Option<u64>,
+    office: Office,
     waiting: VecDeque<Waiting>,
     /// Entries up to here must stay in the tail: a snapshot is under way.
     keep_above: Option<u64>,
@@ -113,6 +116,7 @@ impl Machine {
             proposed: image.clone(),
             image: Arc::new(image),
             reign: None,
+            office: Office::default(),
             waiting: VecDeque::new(),
             keep_above: None,
             elections: 0,
@@ -179,22 +183,31 @@ impl Machine {
         if self.waiting.len() >= WAITING_REQUESTS_MAX {
             return Err(SubmitError::Busy);
         }
-        if self.proposed.version() < self.image.version() {
-            self.proposed = Image::clone(&self.image);
-        }
-        let index = self.raw.raft.raft_log.last_index() + 1;
-        let Decision { outcome, change } = decide(&self.proposed, request, ids, index, &self.rules);
-        let in_flight = change.is_some();
-        if let Some(change) = change {
-            self.propose(index, &change)?;
-        }
+        self.attend(now);
+        self.office.on_request(request, &self.proposed, now);
+        let grounds = Grounds {
+            image: &self.proposed,
+            rules: &self.rules,
+            liveness: self.office.liveness(),
+            ids,
+            index: self.raw.raft.raft_log.last_index() + 1,
+            quorum: &|| self.quorum(now),
+        };
+        let Decision { outcome, changes } = decide(request, &grounds);
+        let in_flight = !changes.is_empty();
+        self.propose_all(&changes)?;
         let (answer, ticket) = oneshot();
         let version = self.proposed.version();
         self.waiting.push_back(Waiting { version, reply: outcome, answer, submitted: now, in_flight });
         Ok(ticket)
     }
 
-    fn propose(&mut self, index: u64, change: &Change) -> Result<(), SubmitError> {
+    fn propose_all(&mut self, changes: &[Change]) -> Result<(), SubmitError> {
+        changes.iter().try_for_each(|change| self.propose(change))
+    }
+
+    fn propose(&mut self, change: &Change) -> Result<(), SubmitError> {
+        let index = self.raw.raft.raft_log.last_index() + 1;
         let bytes = change.to_bytes().map_err(|error| SubmitError::TooLarge(error.to_string()))?;
         let (after, _) = self.proposed.apply(index, change).expect("a decision fits the image it was made over");
         // Dropped: too much is uncommitted, or leadership is being handed over.
@@ -204,18 +217,22 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn on_message(&mut self, message: Message) {
+    pub(super) fn on_message(&mut self, message: Message, now: Monotonic) {
         // Followers do not propose: whoever is asked says who the controller is (lesson 46).
         if message.get_msg_type() != MessageType::MsgPropose {
             // An error is a message from somebody who is not of the group: there is nobody to tell.
+            let from = message.from;
             let _ = self.raw.step(message);
             self.set_election_timeout();
+            self.on_voter_heard(from, now);
         }
     }
 
-    pub(super) fn on_tick(&mut self) {
+    pub(super) fn on_tick(&mut self, now: Monotonic) {
         self.raw.tick();
         self.set_election_timeout();
+        self.watch_leadership();
+        self.govern(now);
     }
 
     pub(super) fn on_unreachable(&mut self, peer: u64) {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use storage::data_dir::DataDir;
 
@@ -106,6 +107,11 @@ fn rules(setup: &Setup) -> Rules {
     Rules {
         partitions_default: broker.num_partitions,
         replication_factor_default: broker.default_replication_factor,
+        min_insync_replicas_default: usize::try_from(broker.min_insync_replicas).unwrap_or(1),
+        session: Duration::from_millis(broker.broker_session_timeout_ms),
+        balance_interval: broker
+            .auto_leader_rebalance_enable
+            .then(|| Duration::from_secs(broker.leader_imbalance_check_interval_seconds)),
         check_topic_config: crate::config::topic::validate,
         check_topic_configs: crate::config::topic::validate_all,
         check_broker_config: |name, _| {

@@ -10,6 +10,7 @@ use raft::{Ready, StateRole};
 use super::{Job, Machine, Output};
 use crate::metadata::change::Change;
 use crate::metadata::image::{Delta, Image};
+use crate::metadata::node::report;
 use crate::metadata::publish::Publication;
 use crate::metadata::raft_log::record::LogRecord;
 use crate::metadata::raft_log::tail::{SnapshotImage, TAIL_BYTES_MAX};
@@ -88,6 +89,9 @@ impl Machine {
         } else {
             let change = Change::from_bytes(&entry.data).map_err(|error| format!("entry {}: {error}", entry.index))?;
             let (image, step) = self.image.apply(entry.index, &change).map_err(|error| error.to_string())?;
+            if self.reign.is_some() {
+                report::report(&self.image, &image, &change);
+            }
             self.image = Arc::new(image);
             delta.join(step);
         }

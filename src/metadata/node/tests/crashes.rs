@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use storage::disk::{SimDisk, SimDiskOptions};
 
-use super::world::{World, create, options, registration};
+use super::world::{World, create, created, heartbeat, options, registration};
 use crate::metadata::node::NodeOptions;
 use crate::metadata::request::{Reply, Request};
 use crate::model::BrokerId;
@@ -42,12 +42,13 @@ fn run(seed: u64, lives: u64, disk: SimDisk) -> Vec<String> {
         for client in 0..4 {
             let (node, told) = (node.clone(), told.clone());
             world.rt.spawn(async move {
-                let Ok(Reply::RegisterBroker(Ok(_))) = node.submit(registration(client)).await else { return };
+                let Ok(Reply::RegisterBroker(Ok(epoch))) = node.submit(registration(client)).await else { return };
+                let Ok(Reply::Heartbeat(Ok(_))) = node.submit(heartbeat(client, epoch)).await else { return };
                 for n in 0.. {
-                    let epoch = node.image().brokers()[&BrokerId(client)].epoch;
                     let name = format!("t-{seed}-{life}-{client}-{n}");
-                    if node.submit(create([name.clone()])).await.is_err() {
-                        return;
+                    match node.submit(create([name.clone()])).await {
+                        Ok(reply) => assert_eq!(created(&reply), Ok(())),
+                        Err(_) => return,
                     }
                     told.borrow_mut().topics.push(name);
                     let request = Request::AllocateProducerIds { broker: BrokerId(client), epoch };

@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use raft::eraftpb::Message;
 use storage::disk::{Disk, SimDisk, SimDiskOptions};
 use uuid::Uuid;
 
-use super::world::{content, create, created, dir, registration, rules};
-use crate::metadata::image::{Image, Voter};
+use super::world::{content, create, created, dir, heartbeat, registration, rules};
+use crate::metadata::controller::{Heartbeat, Rules};
+use crate::metadata::image::{BrokerEpoch, Image, Voter};
 use crate::metadata::node::{Node, NodeOptions, initial_voter};
 use crate::metadata::raft_log::Identity;
 use crate::metadata::request::{Reply, Request, SubmitError};
@@ -32,6 +34,7 @@ struct Group {
     members: Vec<Member>,
     wire: Rc<RefCell<VecDeque<Message>>>,
     snapshot_entries: u64,
+    session: Duration,
 }
 
 fn voters() -> Vec<Voter> {
@@ -39,7 +42,12 @@ fn voters() -> Vec<Voter> {
 }
 
 impl Group {
+    /// Brokers are never fenced.
     fn new(seed: u64, snapshot_entries: u64) -> Group {
+        Group::with_sessions(seed, snapshot_entries, Duration::from_secs(3600))
+    }
+
+    fn with_sessions(seed: u64, snapshot_entries: u64, session: Duration) -> Group {
         let runtime = SimRuntime::new(seed);
         let members = (0..3)
             .map(|n| {
@@ -48,7 +56,7 @@ impl Group {
                 Member { executor, rt, disk, node: None, cut_off: false }
             })
             .collect();
-        let mut group = Group { runtime, members, wire: Rc::default(), snapshot_entries };
+        let mut group = Group { runtime, members, wire: Rc::default(), snapshot_entries, session };
         (0..3).for_each(|member| group.start(member));
         group
     }
@@ -63,7 +71,7 @@ impl Group {
         let options = NodeOptions {
             initial_voters: Some(voters()),
             snapshot_entries: self.snapshot_entries,
-            ..NodeOptions::standalone(identity, rules())
+            ..NodeOptions::standalone(identity, Rules { session: self.session, ..rules() })
         };
         let (rt, disk) = (self.members[member].rt.clone(), Disk::Sim(self.members[member].disk.clone()));
         let opening = self.spawn(member, async move { Node::open(rt, disk, dir(), options).await.unwrap() });
@@ -144,6 +152,14 @@ impl Group {
         call.take().unwrap()
     }
 
+    /// A broker registers and is heard; gives its epoch.
+    fn join(&self, member: usize, broker: i32) -> BrokerEpoch {
+        let Reply::RegisterBroker(Ok(epoch)) = self.submit(member, registration(broker)).unwrap() else { panic!() };
+        let heard = self.submit(member, heartbeat(broker, epoch)).unwrap();
+        assert_eq!(heard, Reply::Heartbeat(Ok(Heartbeat { fenced: false, may_leave: false })));
+        epoch
+    }
+
     fn all_alike(&self) -> bool {
         let live: Vec<usize> = (0..3).filter(|member| self.members[*member].node.is_some()).collect();
         live.windows(2).all(|pair| {
@@ -160,7 +176,7 @@ fn three_nodes_elect_one_and_apply_the_same() {
     let leader = group.elect();
     assert!(group.runtime.now_ns() < 3 * SECOND_NS, "elected after {} ns", group.runtime.now_ns());
     for id in 0..3 {
-        group.submit(leader, registration(id)).unwrap();
+        group.join(leader, id);
     }
     let reply = group.submit(leader, create((0..40).map(|n| format!("t{n}")))).unwrap();
     assert_eq!(created(&reply), Ok(()));
@@ -176,7 +192,7 @@ fn a_dead_controller_is_replaced_and_comes_back_as_a_follower() {
     for seed in 0..10 {
         let mut group = Group::new(seed, 1_000);
         let leader = group.elect();
-        group.submit(leader, registration(0)).unwrap();
+        group.join(leader, 0);
         assert_eq!(created(&group.submit(leader, create(["before".to_owned()])).unwrap()), Ok(()));
         group.kill(leader);
         let begun = group.runtime.now_ns();
@@ -194,7 +210,7 @@ fn a_dead_controller_is_replaced_and_comes_back_as_a_follower() {
 fn a_controller_that_is_cut_off_answers_nothing_it_could_not_commit() {
     let mut group = Group::new(21, 1_000);
     let leader = group.elect();
-    group.submit(leader, registration(0)).unwrap();
+    group.join(leader, 0);
     group.members[leader].cut_off = true;
     let node = group.members[leader].node.clone().unwrap();
     let lost = group.spawn(leader, async move { node.submit(create(["lost".to_owned()])).await });
@@ -212,7 +228,7 @@ fn a_controller_that_is_cut_off_answers_nothing_it_could_not_commit() {
 fn a_node_that_is_far_behind_gets_a_snapshot() {
     let mut group = Group::new(31, 10);
     let leader = group.elect();
-    group.submit(leader, registration(0)).unwrap();
+    group.join(leader, 0);
     let behind = (leader + 1) % 3;
     group.kill(behind);
     // Beyond what the leader keeps of applied entries in memory.
@@ -241,7 +257,7 @@ fn a_node_that_is_far_behind_gets_a_snapshot() {
 fn a_power_cut_of_all_three_loses_nothing() {
     let mut group = Group::new(41, 20);
     let leader = group.elect();
-    group.submit(leader, registration(0)).unwrap();
+    group.join(leader, 0);
     for n in 0..50 {
         assert_eq!(created(&group.submit(leader, create([format!("t{n}")])).unwrap()), Ok(()));
     }
@@ -258,7 +274,7 @@ fn a_disk_that_stalls_for_a_second_starts_no_election() {
     for stalled in 0..3 {
         let group = Group::new(51, 1_000);
         let leader = group.elect();
-        group.submit(leader, registration(0)).unwrap();
+        group.join(leader, 0);
         let terms =
             || group.members.iter().map(|member| member.node.as_ref().unwrap().stats().term).collect::<Vec<_>>();
         group.run_until(Group::all_alike);
@@ -270,5 +286,71 @@ fn a_disk_that_stalls_for_a_second_starts_no_election() {
         group.run_until(|group| group.runtime.now_ns() > until_ns + SECOND_NS);
         assert_eq!((terms(), group.controller()), (before, Some(leader)));
         assert!(group.all_alike());
+    }
+}
+
+/// Nobody asks for it: the controller's clock does.
+#[test]
+fn a_broker_that_falls_silent_is_fenced_after_a_session_and_led_for_no_longer() {
+    let session = Duration::from_secs(2);
+    let mut group = Group::with_sessions(61, 1_000, session);
+    let leader = group.elect();
+    let epochs: Vec<BrokerEpoch> = (0..3).map(|broker| group.join(leader, broker)).collect();
+    let wish = crate::metadata::controller::NewTopic {
+        name: "t".into(),
+        partitions: 6,
+        replication_factor: 3,
+        ..Default::default()
+    };
+    group.submit(leader, Request::CreateTopics { topics: vec![wish], validate_only: false }).unwrap();
+    let beat = |group: &Group, member: usize, broker: i32| {
+        let _ = group.submit(member, heartbeat(broker, epochs[broker as usize]));
+    };
+    let pause = |group: &Group| {
+        let until_ns = group.runtime.now_ns() + SECOND_NS / 4;
+        group.run_until(|group| group.runtime.now_ns() >= until_ns);
+    };
+    let silent_since_ns = group.runtime.now_ns();
+    while group.image(leader).lives(BrokerId(2)) {
+        [0, 1].into_iter().for_each(|broker| beat(&group, leader, broker));
+        pause(&group);
+    }
+    let took = Duration::from_nanos(group.runtime.now_ns() - silent_since_ns);
+    assert!(took >= session && took < session + Duration::from_millis(600), "{took:?}");
+    let image = group.image(leader);
+    assert!(image.lives(BrokerId(0)) && image.lives(BrokerId(1)));
+    assert_eq!(image.leader_counts().get(&BrokerId(2)), None);
+    assert_eq!(image.leader_counts().values().sum::<usize>(), 6);
+    // A new controller has heard nobody: it listens first.
+    group.kill(leader);
+    let next = group.elect();
+    let elected_ns = group.runtime.now_ns();
+    group.run_until(|group| group.image(next).live_brokers().count() == 0);
+    let took = Duration::from_nanos(group.runtime.now_ns() - elected_ns);
+    assert!(took >= session - Duration::from_millis(100), "{took:?}");
+    assert_eq!(group.image(next).leader_counts().values().sum::<usize>(), 0);
+    beat(&group, next, 1);
+    assert_eq!(group.image(next).leader_counts().get(&BrokerId(1)), Some(&6), "the in-sync ones stayed on record");
+}
+
+#[test]
+fn the_group_is_described_as_its_leader_sees_it() {
+    let mut group = Group::new(71, 1_000);
+    let leader = group.elect();
+    group.join(leader, 0);
+    let dead = (leader + 1) % 3;
+    group.kill(dead);
+    let until_ns = group.runtime.now_ns() + SECOND_NS;
+    group.run_until(|group| group.runtime.now_ns() > until_ns);
+    group.submit(leader, create(["t".to_owned()])).unwrap();
+    group.run_until(|group| group.image((leader + 2) % 3).topic_count() == 1);
+    let Reply::DescribeQuorum(quorum) = group.submit(leader, Request::DescribeQuorum).unwrap() else { panic!() };
+    assert_eq!(quorum.leader, BrokerId(leader as i32));
+    assert_eq!(quorum.voters.len(), 3);
+    for (member, voter) in quorum.voters.iter().enumerate() {
+        assert_eq!(voter.node, BrokerId(member as i32));
+        assert_eq!(voter.durable_index == quorum.committed_index, member != dead, "{quorum:?}");
+        let is_heard = voter.heard_ms_ago.is_some_and(|ms| ms < 200);
+        assert_eq!(is_heard, member != dead, "{quorum:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use storage::disk::{Disk, SimDisk, SimDiskOptions};
 use uuid::Uuid;
@@ -29,6 +30,9 @@ pub(super) fn rules() -> Rules {
     Rules {
         partitions_default: 1,
         replication_factor_default: 1,
+        min_insync_replicas_default: 1,
+        session: Duration::from_secs(2),
+        balance_interval: None,
         check_topic_config: |_, _| Ok(()),
         check_topic_configs: |_| Ok(()),
         check_broker_config: |_, _| Ok(()),
@@ -146,6 +150,11 @@ pub(super) fn registration(broker: i32) -> Request {
         peer: None,
         shards: 1,
     })
+}
+
+/// A broker that has seen its registration.
+pub(super) fn heartbeat(broker: i32, epoch: BrokerEpoch) -> Request {
+    Request::Heartbeat { broker: BrokerId(broker), epoch, wants_to_leave: false, applied: u64::MAX >> 1 }
 }
 
 pub(super) fn create(names: impl IntoIterator<Item = String>) -> Request {
