@@ -7,6 +7,7 @@
 mod dial;
 pub mod hello;
 mod listener;
+pub mod replica;
 
 pub use dial::{Connection, DialError, dial};
 pub use listener::{Incoming, IncomingError, Local, receive};
