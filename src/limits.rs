@@ -136,3 +136,45 @@ pub const RAFT_QUEUE_BYTES_MAX: usize = 32 << 20;
 
 /// How long two brokers may take to connect and say hello, ms: who takes longer is dialed again.
 pub const PEER_HELLO_MS_MAX: u64 = 2_000;
+
+/// First pause before a leader is dialed again, ms; doubled each time.
+pub const REPLICA_BACKOFF_MS_MIN: u64 = 50;
+
+/// Longest pause before a leader is dialed again, ms.
+pub const REPLICA_BACKOFF_MS_MAX: u64 = 1_000;
+
+/// Pause before a partition is opened again that its leader was not ready for, ms.
+pub const REPLICA_REOPEN_MS: u64 = 100;
+
+/// How long followers may wait for a moved high watermark that no data takes along, ms.
+pub const REPLICA_QUIET_MS: u64 = 5;
+
+/// Bytes of a frame to followers, but for the last batch in it.
+pub const REPLICA_FRAME_BYTES: usize = 512 << 10;
+
+/// Bytes of one partition in a frame, but for the last batch of them: the others have their turn.
+pub const REPLICA_READ_BYTES: usize = 256 << 10;
+
+/// Bytes that may be on their way to a follower's shard and not flushed there, but for the last batch: what it may hold in memory.
+pub const REPLICA_STREAM_WINDOW_BYTES: usize = 16 << 20;
+
+/// The same of one partition.
+pub const REPLICA_PARTITION_WINDOW_BYTES: usize = 8 << 20;
+
+/// Answers to openings that wait to be sent: who opens more waits with the next.
+pub const REPLICA_ANSWERS_MAX: usize = 4096;
+
+/// Bytes of a frame from followers: room for a million partitions of one shard.
+pub const FOLLOWER_FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// How long the controller may take over a change of in-sync replicas before nobody knows what became of it, ms.
+pub const ISR_ANSWER_MS_MAX: u64 = 3_000;
+
+/// How often leaders look whether followers lag, ms. Only while any does.
+pub const ISR_LOOK_MS: u64 = 500;
+
+/// Longest pause before a log that is busy is asked again whether it can be cut, ms.
+pub const CUT_RETRY_MS_MAX: u64 = 100;
+
+/// Pause before a small file that must be written is tried again when there is no space, ms.
+pub const NO_SPACE_RETRY_MS: u64 = 1_000;

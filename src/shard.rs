@@ -15,7 +15,10 @@ pub mod checkpoint;
 pub mod effects;
 pub mod fetch;
 pub mod flush;
+mod follow;
+mod hosted;
 pub mod housekeeping;
+mod lead;
 pub mod offsets;
 pub mod placement;
 pub mod produce;
@@ -28,31 +31,36 @@ mod turns;
 pub mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::lock::Mutex;
 use hashbrown::HashMap;
+use net::stream::Net;
 use slab::Slab;
 use storage::batch::ProducedLimits;
 use storage::checkpoints::Checkpoints;
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
-use storage::epoch_journal::{EpochChanges, EpochJournal};
-use storage::log::{Log, ReadCache};
+use storage::epoch_journal::{EpochChanges, EpochJournal, Mark};
+use storage::log::ReadCache;
 use storage::turn::Barrier;
 
 use crate::config::Config;
 use crate::config::topic::TopicConfig;
 use crate::limits;
-use crate::local::{Gate, Notify};
+use crate::local::{Budget, Notify, Pulse};
+use crate::mesh::Mesh;
 use crate::message::{FetchError, Reply, SharedImage};
-use crate::metrics::{PartitionMetrics, ShardMetrics};
+use crate::metrics::ShardMetrics;
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, ShardId, TopicId};
-use crate::partition::{Effects, Leader};
+use crate::partition::{Effects, IsrProposal};
 use crate::rt::Rt;
 
+use follow::{Cutting, Link};
+use hosted::Hosted;
+use lead::Feed;
 pub use serve::Caller;
 use turns::Turns;
 
@@ -66,6 +74,8 @@ pub struct Shard {
     pub(crate) me: BrokerId,
     pub(crate) rt: Rt,
     pub(crate) disk: Disk,
+    pub(crate) net: Net,
+    pub(crate) mesh: Mesh,
     pub(crate) data_dir: DataDir,
     pub(crate) barrier: Barrier,
     /// What was read from disk, for all its logs.
@@ -86,6 +96,16 @@ pub struct Shard {
     pub(crate) epochs: RefCell<EpochChanges>,
     /// Held by the one that opens and closes partitions.
     pub(crate) assigning: Mutex<()>,
+    /// Epochs that came with followers' batches: the next turn makes them durable.
+    pub(crate) epochs_queued: Cell<Option<Mark>>,
+    /// Changes of in-sync replicas are to be proposed.
+    pub(crate) proposing: Notify,
+    /// Some feed has offsets to tell, though not at once.
+    pub(crate) offsets_moved: Rc<Notify>,
+    /// Cuts that are under way at once.
+    pub(crate) cut_slots: Budget,
+    pub(crate) next_cut: Cell<u64>,
+    pub(crate) cut_over: Pulse,
     /// Logs that a maintenance task has in hand.
     pub(crate) maintained: Cell<usize>,
     /// Reads ahead of consumers that are under way.
@@ -111,27 +131,20 @@ pub(crate) struct State {
     pub(crate) broken: BTreeSet<PartitionId>,
     /// Those of them for which there was only no space.
     pub(crate) unopened: Vec<PartitionId>,
+    /// Streams on which followers elsewhere are fed.
+    pub(crate) feeds: Vec<Rc<Feed>>,
+    /// Streams on which leaders elsewhere are followed.
+    pub(crate) links: Vec<Rc<Link>>,
+    /// Followers' logs that are being cut.
+    pub(crate) cutting: BTreeMap<PartitionId, Cutting>,
+    /// In-sync replicas that leaders want, at most one wish for each partition.
+    pub(crate) proposals: Vec<IsrProposal>,
     /// What the logs' tails take.
     pub(crate) tails: tails::Tails,
     /// Logs whose disk is full.
     pub(crate) without_space: Vec<PartitionId>,
     /// Reused, so that a produce allocates nothing here.
     pub(crate) effects: Effects,
-}
-
-/// A partition that this shard leads: its logic and its log.
-pub(crate) struct Hosted {
-    pub(crate) leader: Leader,
-    pub(crate) log: Log,
-    pub(crate) metrics: Arc<PartitionMetrics>,
-    /// Is it in [`State::dirty`]?
-    pub(crate) is_dirty: bool,
-    /// What its tail took when it was last counted.
-    pub(crate) tail_bytes: usize,
-    /// Who works on its files: it is not gone before they are done, or they would meet another topic's in its place.
-    pub(crate) at_work: Gate,
-    /// Does a maintenance task have it in hand?
-    pub(crate) in_maintenance: bool,
 }
 
 /// What a shard is made of.
@@ -146,6 +159,10 @@ pub struct Parts {
     pub rt: Rt,
     /// The disk.
     pub disk: Disk,
+    /// The network, to dial leaders of other brokers.
+    pub net: Net,
+    /// The way to the other cores.
+    pub mesh: Mesh,
     /// The data directory.
     pub data_dir: DataDir,
     /// How a turn is made durable.
@@ -176,6 +193,10 @@ impl Shard {
             topic_configs: Map::default(),
             broken: BTreeSet::new(),
             unopened: Vec::new(),
+            feeds: Vec::new(),
+            links: Vec::new(),
+            cutting: BTreeMap::new(),
+            proposals: Vec::new(),
             tails: tails::Tails::default(),
             without_space: Vec::new(),
             effects: Effects::new(),
@@ -186,6 +207,8 @@ impl Shard {
             me: parts.me,
             rt: parts.rt,
             disk: parts.disk,
+            net: parts.net,
+            mesh: parts.mesh,
             data_dir: parts.data_dir,
             barrier: parts.barrier,
             read_cache: ReadCache::new(limits::READ_CACHE_BYTES_PER_SHARD),
@@ -200,6 +223,12 @@ impl Shard {
             epoch_journal: parts.epoch_journal,
             epochs: RefCell::new(parts.epochs),
             assigning: Mutex::default(),
+            epochs_queued: Cell::new(None),
+            proposing: Notify::default(),
+            offsets_moved: Rc::default(),
+            cut_slots: Budget::new(limits::PARTITIONS_OPENING_MAX),
+            next_cut: Cell::new(0),
+            cut_over: Pulse::default(),
             maintained: Cell::new(0),
             reading_ahead: Cell::new(0),
             moved: Cell::new(false),
@@ -209,6 +238,8 @@ impl Shard {
         shard.rt.spawn(flush::run(shard.clone()));
         shard.rt.spawn(produce::time_out(shard.clone()));
         shard.rt.spawn(housekeeping::run(shard.clone()));
+        shard.rt.spawn(lead::propose(shard.clone()));
+        shard.rt.spawn(lead::tell_offsets(shard.clone()));
         shard
     }
 
@@ -260,9 +291,11 @@ impl State {
             });
         };
         match believed {
-            Some(epoch) if epoch < hosted.leader.leader_epoch() => Err(FetchError::FencedLeaderEpoch),
-            Some(epoch) if epoch > hosted.leader.leader_epoch() => Err(FetchError::UnknownLeaderEpoch),
-            Some(_) | None => Ok(hosted),
+            Some(epoch) if epoch < hosted.role.leader_epoch() => Err(FetchError::FencedLeaderEpoch),
+            Some(epoch) if epoch > hosted.role.leader_epoch() => Err(FetchError::UnknownLeaderEpoch),
+            Some(_) | None if hosted.role.leader().is_some() => Ok(hosted),
+            Some(_) | None if self.broken.contains(&partition) => Err(FetchError::Storage),
+            Some(_) | None => Err(FetchError::NotLeader),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Broker settings that Kafka has, under Kafka's names: those that act here, and why each of the others is refused.
+//! Broker settings that Kafka has, under Kafka's names, and a few of our own beside them: those that act here, and why each of the
+//! others is refused.
 //!
 //! *Which core*: any. *Invariants*: defaults are Kafka's, except where the text of a setting says otherwise. A setting is
 //! either in the table, or fixed to one value, or refused with a reason: none is accepted and ignored.
@@ -77,6 +78,12 @@ settings! {
         producer_id_expiration_ms: i64 = "producer.id.expiration.ms", Kind::Int(at_least(1)), Some("86400000");
         /// Bytes of requests that may be in memory at once, in the whole broker; -1: the broker's own bound.
         queued_max_request_bytes: i64 = "queued.max.request.bytes", Kind::Long(at_least(-1)), Some("-1");
+        /// Bytes per second that a shard reads from its disk for each shard of followers that are far behind.
+        replica_catch_up_bytes_per_second_max: u64 =
+            "replica.catch.up.bytes.per.second.max", Kind::Long(at_least(1 << 16)), Some("268435456");
+        /// Records that a follower may be behind before it leaves the in-sync replicas; -1: any number. Kafka gave it up, since a
+        /// burst alone makes healthy followers leave.
+        replica_lag_max_messages: i64 = "replica.lag.max.messages", Kind::LongOrMinusOne(at_least(1)), Some("-1");
         /// How long a follower may not have been caught up before it leaves the in-sync replicas, ms. Kafka's default is 30000.
         replica_lag_time_max_ms: u64 = "replica.lag.time.max.ms", Kind::Long(at_least(1)), Some("10000");
         /// Largest request, bytes; a connection that sends more is closed.
@@ -122,6 +129,11 @@ impl BrokerConfig {
     /// `connections.max.idle.ms`; none: never.
     pub fn connections_idle_max(&self) -> Option<Duration> {
         u64::try_from(self.connections_max_idle_ms).ok().map(Duration::from_millis)
+    }
+
+    /// `replica.lag.max.messages`; none: any number.
+    pub fn lag_records_max(&self) -> Option<i64> {
+        (self.replica_lag_max_messages >= 0).then_some(self.replica_lag_max_messages)
     }
 
     /// `queued.max.request.bytes`; none: the broker's own bound.
@@ -217,6 +229,9 @@ mod tests {
 
     use super::*;
 
+    /// Settings that Kafka does not have, or has no more.
+    const OURS: [&str; 2] = ["replica.catch.up.bytes.per.second.max", "replica.lag.max.messages"];
+
     fn why_not(name: &str, text: &str) -> String {
         check(name, text).err().unwrap_or_else(|| panic!("{name}={text} was taken"))
     }
@@ -228,7 +243,7 @@ mod tests {
         let once: BTreeSet<&str> = ours.iter().copied().collect();
         assert_eq!(ours.len(), once.len());
         assert_eq!(kafka.difference(&once).collect::<Vec<_>>(), Vec::<&&str>::new(), "not known here");
-        assert_eq!(once.difference(&kafka).collect::<Vec<_>>(), Vec::<&&str>::new(), "not Kafka's");
+        assert_eq!(once.difference(&kafka).copied().collect::<Vec<_>>(), OURS, "not Kafka's");
     }
 
     #[test]
@@ -287,7 +302,7 @@ mod tests {
             let kafka = include_str!("broker/testdata/kafka-4.3.1-defaults.txt")
                 .lines()
                 .find_map(|line| line.strip_prefix(&format!("{}=", setting.name)));
-            if !OTHER_DEFAULTS.contains(&setting.name) {
+            if !OTHER_DEFAULTS.contains(&setting.name) && !OURS.contains(&setting.name) {
                 assert_eq!(setting.default, kafka.filter(|value| *value != "null"), "{}", setting.name);
             }
         }

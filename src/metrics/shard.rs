@@ -52,6 +52,10 @@ metric_set! {
         flush_turns_files: Counter = "chronik_flush_turns_total{by=\"files\"}";
         /// 1 if one flush makes all logs durable on this file system, 0 if each file needs its own.
         flush_barrier: Gauge = "chronik_flush_barrier";
+        /// Bytes of record batches appended for leaders of other brokers.
+        replicated_in: Counter = "chronik_replication_in_bytes_total";
+        /// Bytes sent to followers of other brokers.
+        replicated_out: Counter = "chronik_replication_out_bytes_total";
         /// Connections open.
         connections_open: Gauge = "chronik_connections_open";
         /// Connections closed because nothing came for too long.
@@ -146,6 +150,16 @@ impl ShardMetrics {
         self.flush_turn_bytes.observe(bytes);
         let turns = if by_barrier { &self.flush_turns_barrier } else { &self.flush_turns_files };
         turns.add(1);
+    }
+
+    /// Batches of a leader elsewhere were appended.
+    pub fn replicated_in(&self, bytes: usize) {
+        self.replicated_in.add(bytes as u64);
+    }
+
+    /// A frame was sent to followers elsewhere.
+    pub fn replicated_out(&self, bytes: usize) {
+        self.replicated_out.add(bytes as u64);
     }
 
     /// Whether one flush does for all logs here.

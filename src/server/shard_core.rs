@@ -81,7 +81,7 @@ impl ShardCore {
     }
 
     async fn begin(&self, beginning: Beginning) {
-        let World { rt, disk, .. } = self.world.clone();
+        let World { rt, disk, net } = self.world.clone();
         let Setup { config, metrics, shards, .. } = self.setup.clone();
         let data_dir = DataDir::attach(&disk, &config.process.data_dir, &beginning.identity);
         let dir = &config.process.data_dir;
@@ -97,12 +97,15 @@ impl ShardCore {
         let epoch_journal = EpochJournal::new(&disk, dir, generation, number, bytes, changes.clone());
         let metrics = metrics.shard(self.id.0).clone();
         metrics.set_barrier(beginning.facts.barrier_holds);
+        let mesh = self.mesh.get().expect("calls arrive only over the mesh").clone();
         let shard = Shard::start(Parts {
             id: self.id,
             shards,
             me: BrokerId(beginning.identity.node_id),
             rt: rt.clone(),
             disk,
+            net,
+            mesh: mesh.clone(),
             data_dir,
             barrier,
             checkpoints,
@@ -112,7 +115,6 @@ impl ShardCore {
             metrics: metrics.clone(),
             image: beginning.image,
         });
-        let mesh = self.mesh.get().expect("calls arrive only over the mesh").clone();
         let producer_ids = ProducerIds::default();
         let response_bytes = Budget::new(limits::RESPONSE_BYTES_PER_SHARD_MAX);
         let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids, response_bytes };

@@ -17,17 +17,17 @@ use storage::log::{KnownPoints, Log, LogConfig, OpenError};
 
 use crate::config::topic::TopicConfig;
 use crate::limits;
-use crate::local::Gate;
-use crate::metadata::image::{Image, Partition, Topic};
+use crate::metadata::image::{Delta, Image, Partition, Topic};
 use crate::metadata::publish::Publication;
 use crate::metrics::PartitionMetrics;
-use crate::model::PartitionId;
+use crate::model::{LeaderEpoch, PartitionId};
 use crate::partition::isr::{AssignedReplica, Assignment};
 use crate::partition::ladder::{FlushedEndOffset, HighWatermark, Ladder, LogEndOffset, LogStartOffset};
 use crate::partition::leader::Reign;
 use crate::partition::replica::LagLimits;
-use crate::partition::{AckError, Leader};
-use crate::shard::{Hosted, Shard, placement};
+use crate::partition::{Effects, Follower, Leader};
+use crate::shard::hosted::{Following, Hosted, Leading, Role};
+use crate::shard::{Shard, placement};
 
 impl Shard {
     /// Makes the publication true here.
@@ -48,6 +48,9 @@ impl Shard {
             .collect();
         self.adopt(&image, delta.topics_created.iter().chain(&delta.topic_configs));
         self.assign_all(mine).await;
+        if !delta.brokers.is_empty() {
+            self.on_brokers_changed(&image, &delta);
+        }
     }
 
     /// Opens what there was no space for.
@@ -77,7 +80,10 @@ impl Shard {
                 let id = PartitionId { topic_id: topic.id, partition: *index };
                 if let Some(hosted) = state.partitions.get_mut(&id) {
                     hosted.log.set_config(self.log_config(&config));
-                    hosted.leader.on_min_insync_replicas(config.min_insync_replicas, &mut effects);
+                    if let Role::Leader(leading) = &mut hosted.role {
+                        leading.leader.on_min_insync_replicas(config.min_insync_replicas, &mut effects);
+                        leading.on_moved(id);
+                    }
                 }
             }
             state.topic_configs.insert(topic.id, config);
@@ -86,88 +92,216 @@ impl Shard {
         state.effects = effects;
     }
 
+    /// Makes true what the metadata says of one partition.
     async fn assign(self: Rc<Self>, topic: Arc<Topic>, id: PartitionId) {
         let Some(partition) = topic.partition(id.partition) else { return };
-        let leads = partition.leader == Some(self.me);
+        if !partition.replicas.contains(&self.me) {
+            return self.close(&topic, id, SetAside::Stray).await;
+        }
+        self.uncut(id).await;
         let is_open = self.state.borrow().partitions.contains_key(&id);
-        if !leads || is_open {
+        if !is_open && !self.open(&topic, id, partition.leader_epoch).await {
             return;
         }
-        match self.open(&topic, id, partition).await {
-            Ok(hosted) => {
+        if partition.leader == Some(self.me) {
+            if let Err(error) = self.lead(id, partition).await {
+                self.on_not_opened(&topic, id, &error);
+            }
+        } else {
+            self.follow(id, partition);
+        }
+    }
+
+    /// A replica does not do what it should. For want of space it is tried again.
+    fn on_not_opened(&self, topic: &Topic, id: PartitionId, error: &NotOpened) {
+        let state = &mut *self.state.borrow_mut();
+        if state.broken.insert(id) {
+            tracing::error!("{}-{} is offline: {error}", topic.name, id.partition);
+            self.metrics.log_offline();
+        }
+        if matches!(error, NotOpened::NoSpace) {
+            state.unopened.push(id);
+        }
+    }
+
+    /// Opens a replica that leads and follows nobody yet. Says whether there is one now.
+    async fn open(&self, topic: &Topic, id: PartitionId, leader_epoch: LeaderEpoch) -> bool {
+        match self.open_log(&topic.name, id, leader_epoch).await {
+            Ok((log, ladder)) => {
+                let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
+                let role = Role::Follower(Following::new(Follower::new(leader_epoch, ladder)));
                 let state = &mut *self.state.borrow_mut();
-                state.broken.remove(&id);
-                hosted.show();
-                state.partitions.insert(id, hosted);
+                state.partitions.insert(id, Hosted::new(role, log, metrics));
                 self.on_partitions_changed(state);
+                true
             }
             Err(error) => {
-                let state = &mut *self.state.borrow_mut();
-                if state.broken.insert(id) {
-                    tracing::error!("{}-{} is offline: {error}", topic.name, id.partition);
-                    self.metrics.log_offline();
-                }
-                if matches!(error, NotOpened::NoSpace) {
-                    state.unopened.push(id);
-                }
+                self.on_not_opened(topic, id, &error);
+                false
             }
         }
     }
 
-    async fn open(&self, topic: &Topic, id: PartitionId, partition: &Partition) -> Result<Hosted, NotOpened> {
-        let dir = self.data_dir.create_partition(&topic.name, id).await?;
+    /// Opens a log, with what the last checkpoint and the epoch journal know of it.
+    pub(crate) async fn open_log(
+        &self,
+        topic: &str,
+        id: PartitionId,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<(Log, Ladder), NotOpened> {
+        let dir = self.data_dir.create_partition(topic, id).await?;
         let config = self.topic_config(id.topic_id).ok_or_else(|| NotOpened::Failed("its topic is gone".into()))?;
         let checkpoint = self.checkpoints.get(id).unwrap_or_default();
         let Checkpoint { recovery_point, high_watermark, log_start_offset } = checkpoint;
-        let newest_epoch = Some(partition.leader_epoch);
+        let newest_epoch = Some(leader_epoch);
         let epoch_changes = self.epochs.borrow().get(&id).cloned().unwrap_or_default();
         let known = KnownPoints { recovery_point, high_watermark, log_start_offset, newest_epoch, epoch_changes };
         let opened =
             Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await?;
         self.metrics.recovered(opened.report.scanned_bytes, opened.report.torn.is_some());
         if let Some(torn) = &opened.report.torn {
-            tracing::info!("{}-{}: a torn tail was cut: {torn}", topic.name, id.partition);
-        }
-        let mut log = opened.log;
-        if log.epochs().latest().is_none_or(|latest| latest < partition.leader_epoch) {
-            let (epoch, start_offset) = (partition.leader_epoch, log.offsets().log_end_offset);
-            let mark = self.epoch_journal.queue([(id, EpochChange::Begin { epoch, start_offset })]);
-            self.epoch_journal.durable(mark).await?;
-            log.assign_epoch(epoch, start_offset);
+            tracing::info!("{topic}-{}: a torn tail was cut: {torn}", id.partition);
         }
         self.epochs.borrow_mut().remove(&id);
-        let offsets = log.offsets();
+        let offsets = opened.log.offsets();
         let ladder = Ladder::new(
             LogStartOffset(offsets.log_start_offset),
             HighWatermark(high_watermark),
             FlushedEndOffset(offsets.flushed_end_offset),
             LogEndOffset(offsets.log_end_offset),
         );
+        Ok((opened.log, ladder))
+    }
+
+    /// Leads, or goes on leading with what has changed.
+    async fn lead(&self, id: PartitionId, partition: &Partition) -> Result<(), NotOpened> {
+        let leader_epoch = partition.leader_epoch;
+        let assignment = assignment(partition, &self.image());
+        let goes_on = self.with_role(id, |role, effects| match role {
+            Role::Leader(leading) if leading.leader.leader_epoch() == leader_epoch => {
+                leading.leader.on_assignment(&assignment, self.rt.now(), effects);
+                leading.on_moved(id);
+                true
+            }
+            role => {
+                // Nothing is appended from now on until the new reign begins.
+                role.resign(id, effects);
+                *role = Role::Follower(Following::new(Follower::new(leader_epoch, *role.ladder())));
+                false
+            }
+        });
+        self.waiting.notify();
+        if goes_on != Some(false) {
+            return Ok(());
+        }
+        // Where the reign begins is durable before it does.
+        let begin = {
+            let state = self.state.borrow();
+            let log = state.partitions.get(&id).map(|hosted| &hosted.log);
+            let log = log.filter(|log| log.epochs().latest().is_none_or(|latest| latest < leader_epoch));
+            log.map(|log| log.offsets().log_end_offset)
+        };
+        if let Some(start_offset) = begin {
+            let mark = self.epoch_journal.queue([(id, EpochChange::Begin { epoch: leader_epoch, start_offset })]);
+            self.epoch_journal.durable(mark).await?;
+        }
+        self.begin_reign(id, partition, begin);
+        Ok(())
+    }
+
+    fn begin_reign(&self, id: PartitionId, partition: &Partition, epoch_starts_at: Option<i64>) {
+        let Some(config) = self.topic_config(id.topic_id) else { return };
+        let assignment = assignment(partition, &self.image());
+        let state = &mut *self.state.borrow_mut();
+        let Some(hosted) = state.partitions.get_mut(&id) else { return };
+        if let Some(start_offset) = epoch_starts_at {
+            hosted.log.assign_epoch(partition.leader_epoch, start_offset);
+        }
         let time = Duration::from_millis(self.config.broker.replica_lag_time_max_ms);
         let reign = Reign {
             partition: id,
             broker: self.me,
             leader_epoch: partition.leader_epoch,
-            lag_limits: LagLimits { time, records: None },
+            lag_limits: LagLimits { time, records: self.config.broker.lag_records_max() },
         };
-        let assignment = assignment(partition, &self.image());
+        let ladder = *hosted.role.ladder();
         let leader = Leader::new(reign, ladder, &assignment, config.min_insync_replicas, self.rt.now());
-        let metrics = Arc::new(PartitionMetrics::new(topic.name.clone(), id.partition));
-        let at_work = Gate::default();
-        Ok(Hosted { leader, log, metrics, is_dirty: false, tail_bytes: 0, at_work, in_maintenance: false })
+        hosted.role = Role::Leader(Leading::new(leader));
+        state.broken.remove(&id);
+        hosted.show();
+    }
+
+    /// Follows whoever leads now, in its epoch.
+    fn follow(self: &Rc<Self>, id: PartitionId, partition: &Partition) {
+        let leader_epoch = partition.leader_epoch;
+        self.with_role(id, |role, effects| {
+            let goes_on =
+                matches!(role, Role::Follower(following) if following.follower.leader_epoch() == leader_epoch);
+            if !goes_on {
+                role.resign(id, effects);
+                *role = Role::Follower(Following::new(Follower::new(leader_epoch, *role.ladder())));
+            }
+        });
+        self.state.borrow_mut().broken.remove(&id);
+        self.follow_on_link(&self.image(), partition.leader, id);
+    }
+
+    /// Does something with a replica's role, and what follows from it.
+    fn with_role<T>(&self, id: PartitionId, act: impl FnOnce(&mut Role, &mut Effects) -> T) -> Option<T> {
+        let state = &mut *self.state.borrow_mut();
+        let mut effects = std::mem::take(&mut state.effects);
+        let done = state.partitions.get_mut(&id).map(|hosted| {
+            let done = act(&mut hosted.role, &mut effects);
+            hosted.show();
+            done
+        });
+        self.run_effects(state, &mut effects);
+        state.effects = effects;
+        done
+    }
+
+    /// Brokers have come, gone or restarted: leaders learn who of their replicas is alive, followers where their leaders are.
+    fn on_brokers_changed(self: &Rc<Self>, image: &Image, delta: &Delta) {
+        for broker in delta.brokers.iter().filter_map(|id| image.brokers().get(id)) {
+            self.end_feeds_before(broker.id, broker.epoch);
+        }
+        let concerned: Vec<PartitionId> = {
+            let state = self.state.borrow();
+            let led = state.partitions.iter().filter(|(_, hosted)| hosted.role.leader().is_some());
+            let has_changed = |id: &PartitionId| {
+                let replicas = image.partition(*id).map(|partition| &partition.replicas);
+                replicas.is_some_and(|replicas| replicas.iter().any(|broker| delta.brokers.contains(broker)))
+            };
+            led.map(|(id, _)| *id).filter(has_changed).collect()
+        };
+        for id in concerned {
+            let Some(partition) = image.partition(id) else { continue };
+            self.with_role(id, |role, effects| {
+                if let Role::Leader(leading) = role
+                    && leading.leader.leader_epoch() == partition.leader_epoch
+                {
+                    leading.leader.on_assignment(&assignment(partition, image), self.rt.now(), effects);
+                    leading.on_moved(id);
+                }
+            });
+        }
+        self.waiting.notify();
+        self.on_brokers(image, |broker| delta.brokers.contains(&broker));
     }
 
     async fn close_topic(&self, topic: &Topic) {
         for (index, _) in topic.partitions.iter() {
             let id = PartitionId { topic_id: topic.id, partition: *index };
             if placement::shard_of(id, self.shards) == self.id {
-                self.close_deleted(topic, id).await;
+                self.close(topic, id, SetAside::Delete).await;
             }
         }
         self.state.borrow_mut().topic_configs.remove(&topic.id);
     }
 
-    async fn close_deleted(&self, topic: &Topic, id: PartitionId) {
+    /// Holds the partition no longer, and sets its files aside.
+    async fn close(&self, topic: &Topic, id: PartitionId, why: SetAside) {
+        self.uncut(id).await;
         let at_work = {
             let state = &mut *self.state.borrow_mut();
             state.broken.remove(&id);
@@ -176,7 +310,7 @@ impl Shard {
             let mut effects = std::mem::take(&mut state.effects);
             let removed = state.partitions.remove(&id).map(|mut hosted| {
                 state.tails.forget(&hosted);
-                hosted.leader.on_resigned(AckError::NotLeader, &mut effects);
+                hosted.role.resign(id, &mut effects);
                 self.on_partitions_changed(state);
                 hosted.at_work
             });
@@ -189,8 +323,12 @@ impl Shard {
         }
         let path = self.data_dir.partition_path(&topic.name, id.partition);
         let (now, random) = (self.rt.wall_ms(), self.rt.random_u64());
-        if let Err(error) = self.data_dir.set_aside(&path, SetAside::Delete, now, random).await {
-            tracing::warn!("the files of deleted {}-{} stay: {error}", topic.name, id.partition);
+        if let Err(error) = self.data_dir.set_aside(&path, why, now, random).await {
+            tracing::warn!(
+                "the files of {}-{}, which is not held here any more, stay: {error}",
+                topic.name,
+                id.partition
+            );
         }
     }
 
@@ -216,7 +354,7 @@ impl Shard {
 
 /// Why a partition is not open.
 #[derive(Debug, thiserror::Error)]
-enum NotOpened {
+pub(crate) enum NotOpened {
     /// The disk is full; it is tried again.
     #[error("no space left")]
     NoSpace,
@@ -257,7 +395,7 @@ fn assignment(partition: &Partition, image: &Image) -> Assignment {
     let replicas = partition.replicas.iter().map(|broker| AssignedReplica {
         broker: *broker,
         in_sync: partition.isr.contains(broker),
-        live_as: image.brokers().get(broker).filter(|broker| !broker.fenced).map(|broker| broker.epoch),
+        live_as: image.brokers().get(broker).filter(|broker| broker.is_live()).map(|broker| broker.epoch),
     });
     Assignment { partition_epoch: partition.partition_epoch, replicas: replicas.collect() }
 }

@@ -42,18 +42,24 @@ impl Shard {
     /// Writes where every partition of this shard stands.
     pub(crate) async fn write_checkpoint(&self) {
         self.moved.set(false);
-        for (id, hosted) in &self.state.borrow().partitions {
-            let ladder = hosted.leader.ladder();
+        self.note_checkpoints();
+        if let Err(error) = self.checkpoints.save().await {
+            tracing::warn!("the checkpoint was not written: {error}");
+            self.moved.set(true);
+        }
+    }
+
+    fn note_checkpoints(&self) {
+        let state = self.state.borrow();
+        // While a log is cut, what the cut has noted holds.
+        for (id, hosted) in state.partitions.iter().filter(|(id, _)| !state.cutting.contains_key(*id)) {
+            let ladder = hosted.role.ladder();
             let checkpoint = Checkpoint {
                 recovery_point: hosted.log.recovery_point(),
                 high_watermark: ladder.high_watermark().0,
                 log_start_offset: ladder.log_start().0,
             };
             self.checkpoints.set(*id, checkpoint);
-        }
-        if let Err(error) = self.checkpoints.save().await {
-            tracing::warn!("the checkpoint was not written: {error}");
-            self.moved.set(true);
         }
     }
 

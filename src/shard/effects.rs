@@ -15,7 +15,10 @@ impl Shard {
                         watch.notify();
                     }
                 }
-                Effect::ProposeIsr(proposal) => unreachable!("a lone replica proposes nothing: {proposal:?}"),
+                Effect::ProposeIsr(proposal) => {
+                    state.proposals.push(*proposal);
+                    self.proposing.notify();
+                }
             }
         }
     }

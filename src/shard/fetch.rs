@@ -70,7 +70,7 @@ impl Shard {
     }
 
     /// Reads what the consumer will want next while it is busy with what it got, unless many such reads are under way.
-    fn read_ahead(self: &Rc<Self>, ahead: ReadAhead) {
+    pub(super) fn read_ahead(self: &Rc<Self>, ahead: ReadAhead) {
         if self.reading_ahead.get() >= limits::READS_AHEAD_MAX {
             return;
         }
@@ -84,7 +84,7 @@ impl Shard {
 }
 
 fn plan(hosted: &mut Hosted, part: &FetchPart, bytes_left: usize, at_least_one: bool) -> Result<Planned, FetchError> {
-    let ladder = hosted.leader.ladder();
+    let ladder = hosted.role.ladder();
     let (high_watermark, log_start_offset, log_end) =
         (ladder.high_watermark().0, ladder.log_start().0, ladder.log_end().0);
     if let Some(last_fetched) = part.last_fetched_epoch {

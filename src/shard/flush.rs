@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join;
 use storage::log::FlushPlan;
 use storage::turn::{self, TurnOutcome};
 
@@ -14,6 +15,7 @@ use crate::model::PartitionId;
 use crate::partition::AckError;
 use crate::partition::ladder::FlushedEndOffset;
 use crate::shard::Shard;
+use crate::shard::hosted::Role;
 
 /// Flushes for as long as the shard lives.
 pub(crate) async fn run(shard: Rc<Shard>) {
@@ -31,7 +33,11 @@ pub(crate) async fn run(shard: Rc<Shard>) {
         }
         let begun = shard.rt.now();
         shard.turns.begin();
-        let outcome = turn::flush(&shard.barrier, plans).await;
+        let outcome = match shard.epochs_queued.take() {
+            None => turn::flush(&shard.barrier, plans).await,
+            // Epochs that came with what is flushed are durable with it.
+            Some(mark) => join(turn::flush(&shard.barrier, plans), shard.make_epochs_durable(mark)).await.0,
+        };
         shard.metrics.turn(shard.rt.now().since(begun), outcome.logs.len(), outcome.bytes, outcome.own_flushes == 0);
         if let Some(error) = &outcome.flush_error {
             // The device may have dropped writes that it reported complete, of any log; the next flush would succeed all the same.
@@ -70,19 +76,25 @@ impl Shard {
             // Deleted while the turn was in flight: nobody waits any more.
             let Some(hosted) = state.partitions.get_mut(&partition) else { continue };
             match hosted.log.apply_flush(log_outcome) {
-                Ok(flushed_end) if !hosted.log.has_no_space() => {
-                    hosted.leader.on_flushed(FlushedEndOffset(flushed_end), &mut effects);
-                }
+                Ok(flushed_end) if !hosted.log.has_no_space() => match &mut hosted.role {
+                    Role::Leader(leading) => {
+                        leading.leader.on_flushed(FlushedEndOffset(flushed_end), &mut effects);
+                        leading.on_moved(partition);
+                    }
+                    Role::Follower(following) => following.on_flushed(partition, FlushedEndOffset(flushed_end)),
+                },
                 Ok(_) => {
                     // What is appended stays, and is tried again; whoever waits is told now.
                     tracing::warn!("{partition:?}: the disk is full");
-                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                    if let Some(leader) = hosted.role.leader_mut() {
+                        leader.on_resigned(AckError::Offline, &mut effects);
+                    }
                     state.without_space.push(partition);
                 }
                 Err(error) => {
                     tracing::error!("{partition:?} is offline: {error}");
                     self.metrics.log_offline();
-                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                    hosted.role.on_offline(partition, &mut effects);
                 }
             }
             if hosted.log.needs_flush() && !std::mem::replace(&mut hosted.is_dirty, true) {

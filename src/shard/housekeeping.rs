@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::model::PartitionId;
-use crate::partition::AckError;
 use crate::partition::ladder::LogStartOffset;
 use crate::shard::{Hosted, Shard};
 
@@ -63,11 +62,11 @@ impl Shard {
                 tracing::warn!("maintenance of {id:?}: {error}");
                 if !was_offline && hosted.log.is_offline().is_some() {
                     shard.metrics.log_offline();
-                    hosted.leader.on_resigned(AckError::Offline, &mut effects);
+                    hosted.role.on_offline(id, &mut effects);
                 }
             }
-            if log_start > hosted.leader.ladder().log_start().0 {
-                hosted.leader.on_trimmed(LogStartOffset(log_start), &mut effects);
+            if log_start > hosted.role.ladder().log_start().0 {
+                hosted.role.on_trimmed(id, LogStartOffset(log_start), &mut effects);
                 hosted.show();
             }
             // An append may have waited for this step's end.
@@ -105,7 +104,7 @@ impl Shard {
                 let state = &mut *self.state.borrow_mut();
                 for id in some {
                     if let Some(hosted) = state.partitions.get_mut(id) {
-                        let high_watermark = hosted.leader.ladder().high_watermark().0;
+                        let high_watermark = hosted.role.ladder().high_watermark().0;
                         hosted.log.look_over(self.rt.wall_ms(), high_watermark);
                         state.tails.count(hosted);
                         self.maintain_if_due(*id, hosted);

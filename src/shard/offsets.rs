@@ -7,6 +7,7 @@ use crate::message::{
     ListOffsetsOutcome, ListOffsetsPart, OffsetQuery,
 };
 use crate::model::LeaderEpoch;
+use crate::partition::Leader;
 use crate::partition::ladder::LogStartOffset;
 use crate::shard::fetch::read_error;
 use crate::shard::{Hosted, Shard};
@@ -25,10 +26,10 @@ impl Shard {
         let (plan, log_start, high_watermark) = {
             let state = &mut *self.state.borrow_mut();
             let hosted = state.led(part.partition, part.current_leader_epoch)?;
-            let (log_start, high) = (hosted.leader.ladder().log_start().0, hosted.leader.ladder().high_watermark().0);
+            let (log_start, high) = (hosted.role.ladder().log_start().0, hosted.role.ladder().high_watermark().0);
             let plan = match part.query {
                 OffsetQuery::Earliest => return Ok(Some(end_of(hosted, log_start))),
-                OffsetQuery::Latest if !hosted.leader.knows_high_watermark() => {
+                OffsetQuery::Latest if !hosted.role.leader().is_some_and(Leader::knows_high_watermark) => {
                     return Err(ListOffsetsError::OffsetNotAvailable);
                 }
                 OffsetQuery::Latest => return Ok(Some(end_of(hosted, high))),
@@ -50,7 +51,7 @@ impl Shard {
         let state = &mut *self.state.borrow_mut();
         let end = |part: &EpochEndPart| {
             let hosted = state.led(part.partition, part.current_leader_epoch)?;
-            let log_end = hosted.leader.ladder().log_end().0;
+            let log_end = hosted.role.ladder().log_end().0;
             Ok(hosted.log.epochs().end_offset_for(part.leader_epoch, log_end))
         };
         parts.iter().map(end).collect()
@@ -71,7 +72,7 @@ impl Shard {
     fn trim(&self, part: &DeleteRecordsPart) -> Result<i64, DeleteRecordsError> {
         let state = &mut *self.state.borrow_mut();
         let hosted = state.led(part.partition, None)?;
-        let ladder = hosted.leader.ladder();
+        let ladder = hosted.role.ladder();
         let (log_start_offset, high_watermark) = (ladder.log_start().0, ladder.high_watermark().0);
         let to = part.before_offset.unwrap_or(high_watermark);
         if to > high_watermark {
@@ -81,7 +82,7 @@ impl Shard {
             hosted.log.trim(to);
             let mut effects = std::mem::take(&mut state.effects);
             if let Some(hosted) = state.partitions.get_mut(&part.partition) {
-                hosted.leader.on_trimmed(LogStartOffset(to), &mut effects);
+                hosted.role.on_trimmed(part.partition, LogStartOffset(to), &mut effects);
                 hosted.show();
             }
             self.run_effects(state, &mut effects);

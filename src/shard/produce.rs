@@ -18,6 +18,7 @@ use crate::partition::ladder::LogEndOffset;
 use crate::partition::produce_waiters::Waiter;
 use crate::partition::{AckError, Acks, ProduceTicket};
 use crate::rt::Monotonic;
+use crate::shard::hosted::Role;
 use crate::shard::{Shard, State};
 
 /// Bits of a ticket that say which part of its order it stands for.
@@ -59,7 +60,8 @@ impl Shard {
                 Ok((base_offset, end_offset)) => {
                     let waiter = Waiter { ticket, base_offset, end_offset, deadline: order.deadline };
                     let hosted = state.partitions.get_mut(&part.partition).expect("it was appended to just now");
-                    hosted.leader.on_waiter(order.acks, waiter, &mut effects);
+                    let leader = hosted.role.leader_mut().expect("only a leader's log is appended to here");
+                    leader.on_waiter(order.acks, waiter, &mut effects);
                 }
                 Err(error) => {
                     self.settle(state, ticket, Err(error));
@@ -117,15 +119,17 @@ impl State {
             None if self.image.partition(part.partition).is_some() => return Err(ProduceError::NotLeader),
             None => return Err(ProduceError::UnknownPartition),
         };
-        hosted.leader.admit(acks).map_err(|_| ProduceError::NotEnoughReplicas)?;
+        let Role::Leader(leading) = &mut hosted.role else { return Err(ProduceError::NotLeader) };
+        leading.leader.admit(acks).map_err(|_| ProduceError::NotEnoughReplicas)?;
         if let ProducerVerdict::Duplicate { base_offset, last_offset, .. } =
             hosted.log.producers().check(&part.header)?
         {
             return Ok((base_offset, last_offset + 1));
         }
-        let epoch = hosted.leader.leader_epoch();
+        let epoch = leading.leader.leader_epoch();
         let appended = hosted.log.append(&part.batch, &part.header, epoch, now_ms)?;
-        hosted.leader.on_appended(LogEndOffset(appended.last_offset + 1), now);
+        leading.leader.on_appended(LogEndOffset(appended.last_offset + 1), now);
+        leading.on_grown(part.partition);
         let (records, bytes) = (part.header.record_count.max(0) as usize, part.batch.len());
         metrics.produced(records, bytes);
         hosted.metrics.counters.records_in.add(records as u64);
@@ -137,23 +141,32 @@ impl State {
     }
 }
 
-/// Times out waiting produces. Sleeps for good while none waits.
+/// Times out waiting produces and replicas that lag. Sleeps for good while none does.
 pub(crate) async fn time_out(shard: Rc<Shard>) {
     while !shard.stopping.get() {
         shard.waiting.notified().await;
         loop {
-            shard.rt.sleep(Duration::from_millis(limits::PRODUCE_TIMEOUT_SWEEP_MS)).await;
+            let is_waiting = !shard.state.borrow().produces.is_empty();
+            let pause_ms = if is_waiting { limits::PRODUCE_TIMEOUT_SWEEP_MS } else { limits::ISR_LOOK_MS };
+            shard.rt.sleep(Duration::from_millis(pause_ms)).await;
             let now = shard.rt.now();
             let state = &mut *shard.state.borrow_mut();
-            if state.produces.is_empty() {
-                break;
-            }
+            let mut is_idle = true;
             let mut effects = std::mem::take(&mut state.effects);
-            for hosted in state.partitions.values_mut().filter(|hosted| hosted.leader.needs_tick()) {
-                hosted.leader.on_tick(now, &mut effects);
+            for (id, hosted) in &mut state.partitions {
+                if let Role::Leader(leading) = &mut hosted.role
+                    && leading.leader.needs_tick()
+                {
+                    is_idle = false;
+                    leading.leader.on_tick(now, &mut effects);
+                    leading.on_moved(*id);
+                }
             }
             shard.run_effects(state, &mut effects);
             state.effects = effects;
+            if is_idle {
+                break;
+            }
         }
     }
 }

@@ -54,8 +54,10 @@ impl Shard {
                 shard.stop().await;
                 Reply::Done
             }),
-            // No shard follows another yet: the stream ends, and who dialed tries again.
-            Request::ReplicaStream { .. } => answer(caller, Reply::Done),
+            Request::ReplicaStream { connection, hello } => self.reply_later(caller, |shard| async move {
+                shard.feed(connection, hello).await;
+                Reply::Done
+            }),
             Request::Begin(_) | Request::Connection(_) | Request::Metadata(_) => {
                 unreachable!("beginnings, connections and metadata are not a shard's state")
             }

@@ -8,7 +8,7 @@ use crate::shard::{Hosted, Shard, State};
 impl Hosted {
     /// Shows where its log stands.
     pub(crate) fn show(&self) {
-        let (ladder, counters) = (self.leader.ladder(), &self.metrics.counters);
+        let (ladder, counters) = (self.role.ladder(), &self.metrics.counters);
         counters.log_start_offset.set(ladder.log_start().0);
         counters.high_watermark.set(ladder.high_watermark().0);
         counters.log_end_offset.set(ladder.log_end().0);

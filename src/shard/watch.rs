@@ -38,8 +38,8 @@ impl Shard {
         let moved = Rc::new(Notify::default());
         let ticket = FetchTicket(state.watches.insert(moved.clone()) as u64);
         for (partition, offset) in &order.parts {
-            if let Some(hosted) = state.partitions.get_mut(partition) {
-                hosted.leader.on_fetch_parked(ticket, *offset);
+            if let Some(leader) = state.partitions.get_mut(partition).and_then(|hosted| hosted.role.leader_mut()) {
+                leader.on_fetch_parked(ticket, *offset);
             }
         }
         Parked { shard: self, order, ticket, moved }
@@ -51,8 +51,8 @@ impl Parked<'_> {
         let state = &mut *self.shard.state.borrow_mut();
         let mut bytes = 0;
         for (partition, offset) in &self.order.parts {
-            let Some(hosted) = state.partitions.get(partition) else { return true };
-            let ladder = hosted.leader.ladder();
+            let led = state.partitions.get(partition).and_then(|hosted| Some((hosted, hosted.role.leader()?.ladder())));
+            let Some((hosted, ladder)) = led else { return true };
             if *offset < ladder.log_start().0 || hosted.log.is_offline().is_some() {
                 return true;
             }
@@ -69,8 +69,8 @@ impl Drop for Parked<'_> {
         let state = &mut *self.shard.state.borrow_mut();
         state.watches.remove(self.ticket.0 as usize);
         for (partition, _) in &self.order.parts {
-            if let Some(hosted) = state.partitions.get_mut(partition) {
-                hosted.leader.on_fetch_left(self.ticket);
+            if let Some(leader) = state.partitions.get_mut(partition).and_then(|hosted| hosted.role.leader_mut()) {
+                leader.on_fetch_left(self.ticket);
             }
         }
     }

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use net::stream::Net;
+use net::stream::sim::{SimNet, SimNetOptions};
 use storage::batch::{self, BatchBuilder, NewRecord};
 use storage::checkpoints::{self, Checkpoints};
 use storage::data_dir::DataDir;
@@ -21,6 +24,7 @@ use crate::config::process::Machine;
 use crate::config::{Config, Given, Origin, Sources};
 use crate::limits;
 use crate::local;
+use crate::mesh::{self, Mesh};
 use crate::message::{FetchOrder, FetchPart, Fetched, ProduceOrder, ProduceOutcome, ProducePart};
 use crate::metadata::change::{Action, Change, CreateTopics, DeleteTopics, Id, PartitionRecord, TopicRecord};
 use crate::metadata::image::{Configs, Image};
@@ -54,7 +58,8 @@ impl Rig {
         let runtime = SimRuntime::new(seed);
         let (_, rt) = runtime.new_executor("shard");
         let sim = SimDisk::new(seed, SimDiskOptions::default());
-        let parts = run(&runtime, &rt, &sim, parts(rt.clone(), Disk::Sim(sim.clone())));
+        let net = SimNet::new(seed, SimNetOptions::default()).host(Ipv4Addr::LOCALHOST.into());
+        let parts = run(&runtime, &rt, &sim, parts(rt.clone(), Disk::Sim(sim.clone()), net));
         let shard = Shard::start(parts);
         Rig { runtime, rt, disk: sim, shard }
     }
@@ -151,13 +156,16 @@ pub(super) fn id(partition: i32) -> PartitionId {
     PartitionId { topic_id: TopicId(Uuid::from_u64_pair(1, 1)), partition }
 }
 
-async fn parts(rt: Rt, disk: Disk) -> Parts {
+async fn parts(rt: Rt, disk: Disk, net: Net) -> Parts {
     let dir = Path::new(DIR);
     let identity = Identity { cluster_id: None, node_id: 1, directory_id: Uuid::from_u64_pair(2, 2) };
     let data_dir = DataDir::open(&disk, dir, &identity).await.expect("a new directory opens");
     let bytes = limits::EPOCH_JOURNAL_BYTES;
     let loaded = checkpoints::load(&disk, dir).await.expect("the disk works");
     let replayed = epoch_journal::replay(&disk, dir).await.expect("the disk works");
+    // Nobody calls it, and nobody is at the other end.
+    let ends = mesh::full_mesh(1).pop().expect("the shard's");
+    let mesh = Mesh::start(&rt, ends, |_, _, _| {});
     Parts {
         id: ShardId(0),
         shards: 1,
@@ -168,6 +176,8 @@ async fn parts(rt: Rt, disk: Disk) -> Parts {
         epoch_journal: EpochJournal::new(&disk, dir, replayed.generation, 0, bytes, replayed.changes.clone()),
         epochs: replayed.changes,
         disk,
+        net,
+        mesh,
         data_dir,
         config: Arc::new(config()),
         metrics: Metrics::new(1).shard(0).clone(),
@@ -175,7 +185,7 @@ async fn parts(rt: Rt, disk: Disk) -> Parts {
     }
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let flag = |name: &str, text: &str| Given { name: name.into(), text: text.into(), origin: Origin::Default };
     let flags = vec![flag("data-dir", DIR), flag("pin", "false"), flag("shards", "1")];
     let machine = Machine { cpus: vec![0], processors: 1 };

@@ -112,12 +112,25 @@ impl Log {
         let kind = if from_offset >= limit_end {
             Kind::Done(ReadDone { next_offset: from_offset, ..ReadDone::default() })
         } else if from_offset >= self.tail.start_offset(self.log_end_offset) {
-            let read = self.tail.read(from_offset, limit_end, bytes_max, at_least_one);
-            Kind::Done(ReadDone { records: read.records.into(), next_offset: read.next_offset, ..ReadDone::default() })
+            let mut records = Vec::new();
+            let next_offset = self.tail.read(from_offset, limit_end, bytes_max, at_least_one, &mut records);
+            Kind::Done(ReadDone { records: records.into(), next_offset, ..ReadDone::default() })
         } else {
             Kind::Disk(self.disk_read(from_offset, limit_end, bytes_max, at_least_one))
         };
         Ok(ReadPlan { kind })
+    }
+
+    /// Is everything from `offset` on in memory?
+    pub fn holds_in_memory(&self, offset: i64) -> bool {
+        let is_whole = self.offline.is_none() && self.truncating_to.is_none();
+        is_whole && offset >= self.tail.start_offset(self.log_end_offset) && offset <= self.log_end_offset
+    }
+    /// As a [`Log::read_plan`] to the log's end of what is in memory ([`Log::holds_in_memory`]): appends to `out`, at once and
+    /// without memory of its own, at most `bytes_max` but one batch at least. Returns where the next read goes on.
+    pub fn read_memory(&self, from_offset: i64, bytes_max: usize, out: &mut Vec<u8>) -> i64 {
+        assert!(self.holds_in_memory(from_offset), "{}: {from_offset} is not in memory", self.dir.display());
+        self.tail.read(from_offset, self.log_end_offset, bytes_max, true, out)
     }
 
     /// A plan has been executed: the next read may go on from there.

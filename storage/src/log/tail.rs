@@ -122,12 +122,6 @@ impl Chunk {
     }
 }
 
-/// Batches copied out of memory.
-pub(super) struct TailRead {
-    pub(super) records: Vec<u8>,
-    pub(super) next_offset: i64,
-}
-
 /// The chunks of one log.
 pub(super) struct Tail {
     chunks: VecDeque<Chunk>,
@@ -264,23 +258,31 @@ impl Tail {
         self.chunks.iter().map(Chunk::capacity).sum()
     }
 
-    /// Whole batches from the one that holds `offset` (which is in memory) on, below `limit_end`, at most `bytes_max` of them,
-    /// but the first one whatever its size if `at_least_one`.
-    pub(super) fn read(&self, offset: i64, limit_end: i64, bytes_max: usize, at_least_one: bool) -> TailRead {
-        let mut read = TailRead { records: Vec::new(), next_offset: offset };
+    /// Appends to `out` whole batches from the one that holds `offset` (which is in memory) on, below `limit_end`, at most
+    /// `bytes_max` of them, but the first one whatever its size if `at_least_one`. Returns where the next read goes on.
+    pub(super) fn read(
+        &self,
+        offset: i64,
+        limit_end: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+        out: &mut Vec<u8>,
+    ) -> i64 {
+        let (mut next_offset, mut left) = (offset, bytes_max);
+        let mut is_first = true;
         let mut chunk_index = self.chunks.partition_point(|chunk| chunk.end_offset <= offset);
         while let Some(chunk) = self.chunks.get(chunk_index).filter(|chunk| chunk.base_offset < limit_end) {
-            let start = chunk.find(read.next_offset.max(chunk.base_offset));
-            let left = bytes_max - read.records.len().min(bytes_max);
-            let (end, end_offset) = chunk.run(start, limit_end, left, at_least_one && read.records.is_empty());
-            read.records.extend_from_slice(&chunk.memory.bytes()[start..end]);
-            read.next_offset = read.next_offset.max(end_offset);
+            let start = chunk.find(next_offset.max(chunk.base_offset));
+            let (end, end_offset) = chunk.run(start, limit_end, left, at_least_one && is_first);
+            out.extend_from_slice(&chunk.memory.bytes()[start..end]);
+            (left, is_first) = (left.saturating_sub(end - start), is_first && end == start);
+            next_offset = next_offset.max(end_offset);
             if end < chunk.used {
                 break;
             }
             chunk_index += 1;
         }
-        read
+        next_offset
     }
     /// Bytes of the batches from the one that holds `offset` on, below `limit_end`.
     pub(super) fn bytes_between(&self, offset: i64, limit_end: i64) -> usize {
