@@ -29,7 +29,7 @@ use crate::mesh::{self, Mesh, Responder};
 use crate::message::{Core, ProduceOrder, ProduceOutcome, ProducePart, Reply, Request};
 use crate::metadata::change::{
     Action, Change, ChangePartitions, CreateTopics, EndpointRecord, FenceBrokers, Id, PartitionChange, PartitionRecord,
-    PeerRecord, RegisterBroker, TopicRecord,
+    RegisterBroker, TopicRecord,
 };
 use crate::metadata::image::{Configs, Delta, Image, Partition};
 use crate::metadata::publish::Publication;
@@ -206,7 +206,7 @@ impl Cluster {
             endpoints: vec![EndpointRecord { listener: "PLAINTEXT".into(), host: ip.to_string(), port: 9092 }],
             rack: None,
             fenced: false,
-            peer: Some(PeerRecord { host: ip.to_string(), port: PEER_PORT.into() }),
+            peer: Some(EndpointRecord { listener: "PEER".into(), host: ip.to_string(), port: PEER_PORT.into() }),
             shards: shards as u32,
             partitions: Vec::new(),
         }));
