@@ -44,6 +44,9 @@ pub enum OpenMode {
     Read,
     /// Reads and writes; it must exist.
     Write,
+    /// As [`OpenMode::Write`], once every write to it that is under way has landed, also those that a killed process has left to
+    /// the kernel: its locks are free before they have.
+    TakeOver,
     /// Reads and writes; it must not exist.
     CreateNew,
 }

@@ -16,7 +16,7 @@ mod tests;
 pub use record::EpochChange;
 
 use crate::data_dir::generations::{self, FileNumber};
-use crate::disk::{Disk, DiskError, DiskErrorReason};
+use crate::disk::{Disk, DiskError, DiskErrorReason, OpenMode};
 use crate::ids::PartitionId;
 use file::Tail;
 use futures_util::lock::Mutex;
@@ -53,6 +53,7 @@ pub async fn replay(disk: &Disk, data_dir: &Path) -> Result<Replayed, DiskError>
     let mut replayed = Replayed { changes: EpochChanges::new(), generation: generations::next(&files), damage: vec![] };
     for number in files {
         let path = number.path(&dir);
+        disk.open(&path, OpenMode::TakeOver).await?.close().await?;
         let read = file::read(&disk.read_small(&path).await?);
         for (id, change) in read.records {
             change.append_to(replayed.changes.entry(id).or_default());

@@ -130,7 +130,7 @@ struct Log {
 
 async fn read_log(disk: &Disk, dir: &Path) -> Result<Log, OpenError> {
     let path = log_path(dir);
-    let file = disk.open(&path, OpenMode::Read).await?;
+    let file = disk.open(&path, OpenMode::TakeOver).await?;
     let mut scan = Scan::new(&path, &file).await?;
     let mut log: Option<(LogStart, Tail)> = None;
     while let Some((position, payload)) = scan.next().await? {

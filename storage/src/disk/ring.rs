@@ -57,7 +57,24 @@ pub(super) async fn open(path: PathBuf, mode: OpenMode) -> Result<RingFile, Disk
 fn open_by_name(path: &Path, mode: OpenMode) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(mode != OpenMode::Read).create_new(mode == OpenMode::CreateNew);
-    options.custom_flags(libc::O_NOFOLLOW).mode(0o640).open(path)
+    let file = options.custom_flags(libc::O_NOFOLLOW).mode(0o640).open(path)?;
+    if mode == OpenMode::TakeOver { await_writes_of_others(&file).map(|()| file) } else { Ok(file) }
+}
+
+/// An exiting process waits for none of its direct writes: its rings go in the background (`io_ring_exit_work`). An inode counts
+/// those under way, and fallocate waits for that count before anything else, on ext4 (`ext4_fallocate`) as on XFS
+/// (`xfs_file_fallocate`); where the first block is there it changes nothing. fsync does not wait, nor does ext4 when a file is
+/// truncated to the size it has. Where there is no space, or no such call, there is nothing more to be had.
+fn await_writes_of_others(file: &std::fs::File) -> std::io::Result<()> {
+    // SAFETY: it takes no memory, and the descriptor is open.
+    if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, 1) } == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EOPNOTSUPP) => Ok(()),
+        _ => Err(error),
+    }
 }
 
 pub(super) async fn write_at(file: &Rc<RingFile>, buffer: Rc<IoBuffer>, position: u64) -> Result<(), DiskError> {

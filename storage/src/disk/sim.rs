@@ -64,6 +64,8 @@ pub struct SimDiskOptions {
     pub bug_forget_barrier: bool,
     /// A fault to find: flushes say so and do nothing.
     pub bug_skip_flush: bool,
+    /// A fault to find: who takes a file over does not wait for the writes that a killed process has left.
+    pub bug_take_over_early: bool,
 }
 
 impl Default for SimDiskOptions {
@@ -83,6 +85,7 @@ impl Default for SimDiskOptions {
             flush_errors_per_million: 0,
             bug_forget_barrier: false,
             bug_skip_flush: false,
+            bug_take_over_early: false,
         }
     }
 }
@@ -104,8 +107,9 @@ impl SimDisk {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// kill -9 of the process: what completed stays, what is in flight happens in part, wholly or not at all, unanswered.
-    /// Every handle fails from now on, every lock is free. The disk can be used again at once.
+    /// kill -9 of the process: what completed stays, what is in flight happens in part, wholly or not at all, unanswered; a write
+    /// may also happen later, up to seconds after the next process has begun. Every handle fails from now on, every lock is free.
+    /// The disk can be used again at once.
     pub fn kill(&self, seed: u64) {
         self.world.borrow_mut().end_process(&mut SmallRng::seed_from_u64(seed));
     }

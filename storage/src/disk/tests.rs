@@ -43,6 +43,7 @@ on_both!(
     a_read_is_short_only_where_the_file_ends,
     allocated_space_reads_as_zeros_and_counts_as_size,
     a_write_goes_on_when_its_future_is_dropped,
+    taking_a_file_over_changes_nothing,
     directories_list_by_name_and_go_with_what_is_in_them,
     a_rename_replaces_and_open_handles_stay_good,
     a_small_file_is_replaced_whole,
@@ -55,6 +56,16 @@ fn filled(bytes: usize, value: u8) -> Rc<IoBuffer> {
     let mut buffer = IoBuffer::zeroed(bytes);
     buffer.fill(value);
     Rc::new(buffer)
+}
+
+async fn taking_a_file_over_changes_nothing(disk: Disk, base: PathBuf) {
+    let path = base.join("log");
+    let file = disk.open(&path, OpenMode::CreateNew).await.unwrap();
+    assert_eq!(disk.open(&path, OpenMode::TakeOver).await.unwrap().size().await, Ok(0));
+    file.write_at(filled(2 * BLOCK_BYTES, 1), 0).await.unwrap();
+    let file = disk.open(&path, OpenMode::TakeOver).await.unwrap();
+    assert_eq!(file.size().await.unwrap(), 2 * BLOCK);
+    assert!(file.read_at(0, 2 * BLOCK_BYTES).await.unwrap().iter().all(|&byte| byte == 1));
 }
 
 async fn a_file_reads_back_what_was_written(disk: Disk, base: PathBuf) {

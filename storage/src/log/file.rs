@@ -78,6 +78,12 @@ impl SegmentFile {
             Place::Missing | Place::Named => self.dir.join(segment_name(self.base_offset.get(), "log")),
         }
     }
+    /// The handle of a file that an earlier process may have written to: it does so no more.
+    pub(super) async fn take_over(&self) -> Result<File, DiskError> {
+        let file = self.disk.open(&self.path(), OpenMode::TakeOver).await?;
+        *self.handle.borrow_mut() = Some(file.clone());
+        Ok(file)
+    }
     /// Its handle, opened or made if need be. A rename meanwhile is followed.
     pub(super) async fn open(&self) -> Result<File, DiskError> {
         loop {

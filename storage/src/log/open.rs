@@ -82,8 +82,8 @@ pub enum OpenError {
 pub(super) struct Found {
     /// (base offset, bytes), ascending.
     pub(super) segments: Vec<(i64, u64)>,
-    /// Size of `prepared.log`.
-    pub(super) prepared: Option<u64>,
+    /// Is there a `prepared.log`?
+    pub(super) has_prepared: bool,
     /// Offsets of producer snapshots, ascending.
     pub(super) snapshots: Vec<i64>,
     /// Base offsets with an offset index, ascending.
@@ -105,7 +105,7 @@ impl Found {
             } else if let Some(base_offset) = parse_segment_name(&entry.name, "index") {
                 found.indexes.push(base_offset);
             } else if entry.name == PREPARED_NAME {
-                found.prepared = Some(entry.bytes);
+                found.has_prepared = true;
             } else if entry.name == EPOCHS_NAME {
                 found.has_epochs = true;
             } else if entry.name.ends_with(TEMPORARY_SUFFIX) {

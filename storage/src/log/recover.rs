@@ -1,7 +1,8 @@
 //! Recovery: which batches count, and where the log ends.
 //!
 //! *Which core*: the log's.
-//! *Invariants*: nothing that was durable is ever cut: a bad batch below the recovery point or the high watermark, and a good
+//! *Invariants*: a file is scanned only once all writes to it have landed, those of a killed process too. Nothing that was durable
+//! is ever cut: a bad batch below the recovery point or the high watermark, and a good
 //! one further than one write past the first bad, are corruption. It ends with a flush, for what is visible may not be durable.
 //! *Not here*: what lies after the end (cut).
 
@@ -129,7 +130,7 @@ impl<'a> Recovery<'a> {
     /// Scans from the last segment that begins at or below where the scan is to begin, to the end.
     async fn scan_all(&mut self) -> Result<(), OpenError> {
         let from_offset = self.end_offset;
-        let (listed, mut prepared) = (self.found.segments.clone(), self.found.prepared);
+        let (listed, mut has_prepared) = (self.found.segments.clone(), self.found.has_prepared);
         let first = listed.partition_point(|(base, _)| *base <= from_offset).saturating_sub(1);
         for (base_offset, bytes) in &listed[..first.min(listed.len())] {
             let has_files = self.found.indexes.binary_search(base_offset).is_ok();
@@ -152,14 +153,12 @@ impl<'a> Recovery<'a> {
         }
         let mut stop = None;
         loop {
-            if let Some((base_offset, bytes)) = rest.next_if(|(base_offset, _)| *base_offset == self.end_offset) {
-                stop = Some(self.scan_segment(self.file(base_offset, Place::Named), bytes, from_offset).await?);
-            } else if let Some(bytes) = prepared.take()
-                && self.prepared_continues(bytes).await?
-            {
+            if let Some((base_offset, _)) = rest.next_if(|(base_offset, _)| *base_offset == self.end_offset) {
+                stop = Some(self.scan_segment(self.file(base_offset, Place::Named), from_offset).await?);
+            } else if std::mem::take(&mut has_prepared) && self.prepared_continues().await? {
                 self.report.took_prepared = true;
-                stop = Some(self.scan_segment(self.file(self.end_offset, Place::Prepared), bytes, from_offset).await?);
-                self.found.prepared = None;
+                stop = Some(self.scan_segment(self.file(self.end_offset, Place::Prepared), from_offset).await?);
+                self.found.has_prepared = false;
             } else {
                 break;
             }
@@ -175,14 +174,11 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    async fn scan_segment(
-        &mut self,
-        file: Rc<SegmentFile>,
-        file_bytes: u64,
-        from_offset: i64,
-    ) -> Result<Stop, OpenError> {
+    async fn scan_segment(&mut self, file: Rc<SegmentFile>, from_offset: i64) -> Result<Stop, OpenError> {
         let base_offset = file.base_offset.get();
-        let mut scanner = Scanner::new(file.open().await?, file_bytes, 0, base_offset);
+        let handle = file.take_over().await?;
+        let file_bytes = handle.size().await?;
+        let mut scanner = Scanner::new(handle, file_bytes, 0, base_offset);
         let mut segment = Segment::empty(Rc::clone(&file), self.config.index_interval_bytes);
         if from_offset > base_offset && self.found.indexes.binary_search(&base_offset).is_ok() {
             // The batch that an index names just below, if it is there, is where the scan begins.
@@ -219,9 +215,11 @@ impl<'a> Recovery<'a> {
     }
 
     /// Does `prepared.log` begin with the batch that comes next? What else may be in it is the end of a torn write, or nothing.
-    async fn prepared_continues(&mut self, bytes: u64) -> Result<bool, OpenError> {
+    async fn prepared_continues(&mut self) -> Result<bool, OpenError> {
         let file = self.file(self.end_offset, Place::Prepared);
-        let mut scanner = Scanner::new(file.open().await?, bytes, 0, self.end_offset);
+        let handle = file.take_over().await?;
+        let bytes = handle.size().await?;
+        let mut scanner = Scanner::new(handle, bytes, 0, self.end_offset);
         scanner.newest_epoch = self.known.newest_epoch;
         scanner.epoch = self.epochs.epoch_at(self.end_offset - 1).filter(|_| self.end_offset > 0);
         let Scanned::Stop(_) = scanner.next().await? else { return Ok(true) };
@@ -263,7 +261,7 @@ impl<'a> Recovery<'a> {
 
     /// Clears what lies after the end, flushes what was scanned, reads the partial last block.
     async fn finish(&mut self) -> Result<(), OpenError> {
-        if self.found.prepared.is_some() {
+        if self.found.has_prepared {
             self.remove(PREPARED_NAME).await?;
         }
         for name in std::mem::take(&mut self.found.leftovers) {

@@ -47,15 +47,18 @@ pub struct Bugs {
     pub skip_flush: bool,
     /// A flush covers only its own file, though the disk says otherwise.
     pub forget_barrier: bool,
+    /// A start does not wait for what a killed process has left in flight.
+    pub take_over_early: bool,
 }
 
 /// Makes a broker, or its disk, wrong.
 type Plant = fn(&mut Bugs);
 
 /// The faults that can be planted, by name.
-pub const PLANTED: [(&str, Plant); 5] = [
+pub const PLANTED: [(&str, Plant); 6] = [
     ("skip-flush", |bugs| bugs.skip_flush = true),
     ("forget-barrier", |bugs| bugs.forget_barrier = true),
+    ("take-over-early", |bugs| bugs.take_over_early = true),
     ("acknowledge-early", |bugs| bugs.log.acknowledge_early = true),
     ("keep-torn-tail", |bugs| bugs.log.keep_torn_tail = true),
     ("forget-producers", |bugs| bugs.log.forget_producers = true),
@@ -131,6 +134,7 @@ pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>
         sector_bytes: if dice.random() { 512 } else { 4096 },
         bug_skip_flush: bugs.skip_flush,
         bug_forget_barrier: bugs.forget_barrier,
+        bug_take_over_early: bugs.take_over_early,
         ..SimDiskOptions::default()
     };
     let mut world = World::new(seed, WorldOptions { steps_max, disk, ..WorldOptions::default() });

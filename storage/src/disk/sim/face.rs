@@ -33,6 +33,7 @@ struct Asked<'a> {
     on: FaultOn,
     operation: &'static str,
     path: &'a Path,
+    node: Option<NodeId>,
     bytes: usize,
 }
 
@@ -63,7 +64,7 @@ impl SimDisk {
                 slot.outcome = Some(outcome);
                 slot.waker.take()
             });
-            world.submit(on, asked.path.to_owned(), asked.bytes, ended);
+            world.submit(on, asked.path.to_owned(), asked.node, asked.bytes, ended);
         }
         let waited = poll_fn(|context| {
             let mut slot = slot.borrow_mut();
@@ -86,7 +87,7 @@ impl SimDisk {
         work: impl FnOnce(&mut World) -> Outcome<T> + 'static,
     ) -> Result<T, DiskError> {
         let life = self.world.borrow().life;
-        self.run(Asked { on, operation, path, bytes: 0 }, life, |world, _| work(world)).await
+        self.run(Asked { on, operation, path, node: None, bytes: 0 }, life, |world, _| work(world)).await
     }
 
     pub(in crate::disk) async fn open(&self, path: PathBuf, mode: OpenMode) -> Result<SimFile, DiskError> {
@@ -95,8 +96,11 @@ impl SimDisk {
         let opened = self.run_named(FaultOn::Name, "open", &path, move |world| {
             let node = match mode {
                 OpenMode::CreateNew => world.tree.create(&wanted)?,
-                OpenMode::Read | OpenMode::Write => world.tree.resolve(&wanted)?,
+                OpenMode::Read | OpenMode::Write | OpenMode::TakeOver => world.tree.resolve(&wanted)?,
             };
+            if mode == OpenMode::TakeOver && !world.options.bug_take_over_early {
+                world.land_all(node);
+            }
             world.tree.file(node)?;
             world.tree.opened(node);
             Ok(node)
@@ -268,7 +272,8 @@ impl SimFile {
         if !self.writable && matches!(on, FaultOn::Write | FaultOn::Allocate) {
             return Err(DiskError::new(operation, &self.path, DiskErrorReason::Io("Bad file descriptor".to_owned())));
         }
-        self.disk.run(Asked { on, operation, path: &self.path, bytes }, self.life, work).await
+        let asked = Asked { on, operation, path: &self.path, node: Some(self.node), bytes };
+        self.disk.run(asked, self.life, work).await
     }
     pub(in crate::disk) fn path(&self) -> &Path {
         &self.path

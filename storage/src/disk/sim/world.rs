@@ -28,9 +28,14 @@ pub(super) enum Ending {
 /// What an operation does when it ends, and then whom to wake. Gets the fault that it is to report, if any.
 pub(super) type Work = Box<dyn FnOnce(&mut World, Ending, Option<DiskErrorReason>) -> Option<Waker>>;
 
+/// How long the device may keep a write of a process that is gone.
+const LATE_NS_MAX: u64 = 3_000_000_000;
+
 struct InFlight {
     on: FaultOn,
     path: PathBuf,
+    /// The file, for what has a handle.
+    node: Option<NodeId>,
     work: Work,
 }
 
@@ -51,6 +56,8 @@ pub(super) struct World {
     now_ns: u64,
     next_operation: u64,
     in_flight: BTreeMap<(u64, u64), InFlight>,
+    /// Writes of killed processes that the device still has.
+    late: BTreeMap<(u64, u64), InFlight>,
     trace: u64,
 }
 
@@ -71,12 +78,13 @@ impl World {
             now_ns: 0,
             next_operation: 0,
             in_flight: BTreeMap::new(),
+            late: BTreeMap::new(),
             trace: 0xcbf2_9ce4_8422_2325,
         }
     }
 
-    /// Puts an operation in flight; `bytes` is what it moves.
-    pub(super) fn submit(&mut self, on: FaultOn, path: PathBuf, bytes: usize, work: Work) {
+    /// Puts an operation in flight; `bytes` is what it moves, `node` the file, if it has a handle.
+    pub(super) fn submit(&mut self, on: FaultOn, path: PathBuf, node: Option<NodeId>, bytes: usize, work: Work) {
         let range = match on {
             FaultOn::Read => &self.options.read_ns,
             FaultOn::Write => &self.options.write_ns,
@@ -85,10 +93,14 @@ impl World {
         };
         let latency_ns = self.dice.random_range(range.clone()) + bytes as u64 * self.options.ns_per_kib / 1024;
         self.next_operation += 1;
-        self.in_flight.insert((self.now_ns + latency_ns, self.next_operation), InFlight { on, path, work });
+        self.in_flight.insert((self.now_ns + latency_ns, self.next_operation), InFlight { on, path, node, work });
     }
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.in_flight.first_key_value().map(|(&(due_ns, _), _)| due_ns.max(self.stalled_until_ns))
+        let next = [&self.in_flight, &self.late]
+            .into_iter()
+            .filter_map(|some| some.first_key_value())
+            .min_by_key(|next| next.0);
+        next.map(|(&(due_ns, _), _)| due_ns.max(self.stalled_until_ns))
     }
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
@@ -102,6 +114,12 @@ impl World {
         self.now_ns = self.now_ns.max(now_ns);
         let mut wakers = Vec::new();
         while self.next_due().is_some_and(|due_ns| due_ns <= self.now_ns) {
+            let next = self.in_flight.first_key_value().map(|(key, _)| *key);
+            if let Some(entry) = self.late.first_entry().filter(|late| next.is_none_or(|next| *late.key() < next)) {
+                let ((_, number), operation) = entry.remove_entry();
+                self.land(number, operation);
+                continue;
+            }
             let ((_, number), operation) = self.in_flight.pop_first().expect("something is due");
             let fault = self.draw_fault(&operation);
             self.error_count += u64::from(fault.is_some());
@@ -140,14 +158,31 @@ impl World {
         }
     }
 
-    /// The process ends: operations in flight happen, wholly or in part, or not; nobody hears of it. Handles and locks go.
+    /// A write of a process that is gone gets to its file.
+    fn land(&mut self, number: u64, operation: InFlight) {
+        self.note(number, &operation, false);
+        drop((operation.work)(self, Ending::Whole, None));
+    }
+    /// Whoever waits for the writes that earlier processes have left to a file finds them done.
+    pub(super) fn land_all(&mut self, node: NodeId) {
+        let of_file: Vec<_> = self.late.extract_if(.., |_, operation| operation.node == Some(node)).collect();
+        for ((_, number), operation) in of_file {
+            self.land(number, operation);
+        }
+    }
+
+    /// The process ends: operations in flight happen, wholly or in part, or not, or, if they are writes, some time later; nobody
+    /// hears of it. Handles and locks go.
     pub(super) fn end_process(&mut self, dice: &mut SmallRng) {
-        let mut in_flight: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
+        let mut in_flight: Vec<_> = std::mem::take(&mut self.in_flight).into_iter().collect();
         in_flight.shuffle(dice);
-        for operation in in_flight {
-            match dice.random_range(0..3) {
-                0 => drop((operation.work)(self, Ending::Whole, None)),
-                1 if operation.on == FaultOn::Write => drop((operation.work)(self, Ending::Broken, None)),
+        for ((_, number), operation) in in_flight {
+            match (dice.random_range(0..4), operation.on) {
+                (0, _) => drop((operation.work)(self, Ending::Whole, None)),
+                (1, FaultOn::Write) => drop((operation.work)(self, Ending::Broken, None)),
+                (2, FaultOn::Write) => {
+                    self.late.insert((self.now_ns + dice.random_range(0..=LATE_NS_MAX), number), operation);
+                }
                 _ => {}
             }
         }
@@ -161,6 +196,7 @@ impl World {
     pub(super) fn lose_power(&mut self, dice: &mut SmallRng) {
         // Crashes that keep all or nothing find other faults than those that keep half.
         let survival = [0.0, 0.1, 0.5, 0.9, 1.0][dice.random_range(0..5)];
+        self.late.clear();
         self.tree.lose_power(&mut Loss { dice, survival, sector_bytes: self.options.sector_bytes });
         self.stalled_until_ns = 0;
     }

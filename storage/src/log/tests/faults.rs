@@ -1,7 +1,9 @@
 //! Torn tails, rotten bits, disks that fail or fill up.
 
 use std::collections::BTreeSet;
+use std::panic::catch_unwind;
 use std::path::Path;
+use std::task::{Context, Waker};
 
 use super::rig::{Rig, batch};
 use crate::disk::{Disk, Fault, FaultOn, OpenMode, SimDisk, SimDiskOptions, sim_block_on};
@@ -329,6 +331,34 @@ fn a_file_whose_name_a_killed_process_left_unflushed_keeps_what_is_appended_to_i
         rig.flush();
         rig.crash(seed);
     }
+}
+
+/// Kills a process whose write is in flight, appends in the next, and looks once the device has nothing left.
+fn append_after_a_kill_in_flight(seed: u64, options: SimDiskOptions) {
+    let mut rig = Rig::on(SimDisk::new(seed, options), config());
+    rig.append(&batch(2, 300, 5, 1)).expect("appended");
+    rig.flush();
+    rig.append(&batch(2, 9000, 5, 2)).expect("appended");
+    let plan = rig.log().flush_plan(0).expect("there is something to flush");
+    let mut write = Box::pin(turn::write(vec![plan]));
+    assert!(write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    rig.kill(seed);
+    rig.append(&batch(1, 400, 5, 3)).expect("appended");
+    rig.flush();
+    while let Some(due_ns) = rig.sim.next_due() {
+        rig.sim.run_due(due_ns);
+    }
+    rig.log().shrink_tail(0);
+    rig.check();
+    rig.crash(seed);
+}
+
+#[test]
+fn a_write_that_a_killed_process_left_in_flight_has_landed_before_recovery_looks() {
+    (0..60).for_each(|seed| append_after_a_kill_in_flight(seed, SimDiskOptions::default()));
+    let broken = SimDiskOptions { bug_take_over_early: true, ..SimDiskOptions::default() };
+    let found = (0..60).any(|seed| catch_unwind(|| append_after_a_kill_in_flight(seed, broken.clone())).is_err());
+    assert!(found, "and the test can fail");
 }
 
 /// Each is a commit of the file system's journal, and a start opens 10,000 logs.
