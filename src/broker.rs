@@ -49,6 +49,9 @@ pub struct Broker {
     pub shards: usize,
     /// Producer ids to give out.
     pub producer_ids: ProducerIds,
+    /// Bytes of small requests other than produces: these get through while produces wait for a slow disk, and large ones for
+    /// each other.
+    pub small_bytes: Budget,
     /// Bytes of responses that are not written yet.
     pub response_bytes: Budget,
 }

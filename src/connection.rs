@@ -19,6 +19,7 @@ use slab::Slab;
 
 use crate::api::Close;
 use crate::broker::Broker;
+use crate::limits;
 use crate::local::{Budget, Notify};
 use crate::rt::Monotonic;
 use responses::Responses;
@@ -47,21 +48,22 @@ struct Connection {
     last_progress: Cell<Monotonic>,
 }
 
-impl Connections {
-    /// None yet; all together may hold this many bytes of requests of each kind.
-    pub fn new(produce_bytes: usize, control_bytes: usize) -> Connections {
+impl Default for Connections {
+    fn default() -> Connections {
         Connections {
             open: RefCell::default(),
-            produce_bytes: Budget::new(produce_bytes),
-            control_bytes: Budget::new(control_bytes),
-            arriving_bytes: Budget::new(crate::limits::ARRIVING_BYTES_PER_SHARD_MAX),
+            produce_bytes: Budget::new(limits::PRODUCE_BYTES_PER_SHARD_MAX),
+            control_bytes: Budget::new(limits::CONTROL_BYTES_PER_SHARD_MAX),
+            arriving_bytes: Budget::new(limits::ARRIVING_BYTES_PER_SHARD_MAX),
             closing: Cell::new(false),
         }
     }
+}
 
+impl Connections {
     /// Bytes that requests hold, and may hold at most.
-    pub fn request_bytes(&self) -> (usize, usize) {
-        let budgets = [&self.produce_bytes, &self.control_bytes];
+    pub fn request_bytes(&self, broker: &Broker) -> (usize, usize) {
+        let budgets = [&self.produce_bytes, &self.control_bytes, &broker.small_bytes];
         (budgets.iter().map(|budget| budget.used()).sum(), budgets.iter().map(|budget| budget.total()).sum())
     }
 
@@ -121,7 +123,7 @@ pub async fn serve(broker: Rc<Broker>, connections: Rc<Connections>, accepted: A
         }
     };
     let connection = Rc::new(Connection {
-        request_bytes: Budget::new(crate::limits::REQUEST_BYTES_PER_CONNECTION_MAX),
+        request_bytes: Budget::new(limits::REQUEST_BYTES_PER_CONNECTION_MAX),
         responses: Responses::default(),
         end: Notify::default(),
         client_left: Cell::new(false),

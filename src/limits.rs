@@ -14,6 +14,9 @@ pub const REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX: usize = 1024;
 /// Bytes of requests that one connection may have in flight. One request may be larger, but is then alone.
 pub const REQUEST_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
 
+/// How much more of these bytes a request other than a produce counts for: decoded, it takes many times what it took on the wire.
+pub const CONTROL_BYTES_WEIGHT: usize = 16;
+
 /// A request up to this size is read before its bytes are taken from the shard's budget: half a request then holds no budget.
 pub const REQUEST_BYTES_READ_AHEAD_MAX: usize = 64 << 10;
 
@@ -40,6 +43,9 @@ pub const LOGS_IN_MAINTENANCE_MAX: usize = 8;
 
 /// Longest that a fetch may wait, whatever it asks for, ms: a parked fetch holds memory.
 pub const FETCH_WAIT_MS_MAX: u64 = 300_000;
+
+/// Longest that a fetch may wait while three quarters of the memory for small requests are taken, ms: others wait for its place.
+pub const FETCH_WAIT_CROWDED_MS_MAX: u64 = 1_000;
 
 /// How long a turn that could begin waits for producers that were answered just now, us.
 pub const GATHER_US_MAX: u64 = 1_000;
@@ -74,8 +80,19 @@ pub const PRODUCE_BYTES_PER_SHARD_MAX: usize = 128 << 20;
 /// What a produce takes of these bytes at least: each waits with a place in line, and with a call if another shard has its partition.
 pub const PRODUCE_BYTES_MIN: usize = 4 << 10;
 
-/// Bytes of other requests that one shard's connections may hold together, and that one of them may have.
+/// Bytes of other requests above [`REQUEST_BYTES_READ_AHEAD_MAX`] that one shard's connections may hold together, and that one of
+/// them may have.
 pub const CONTROL_BYTES_PER_SHARD_MAX: usize = 16 << 20;
+
+/// Bytes of small requests other than produces that one shard's connections may hold together: room for a parked fetch of each,
+/// and as much again.
+pub const SMALL_BYTES_PER_SHARD_MAX: usize = 32 << 20;
+
+/// What a small request takes of these bytes at least.
+pub const SMALL_BYTES_MIN: usize = 1 << 10;
+
+/// Connections that one shard serves at once: each has buffers of its own, of [`REQUEST_BYTES_READ_AHEAD_MAX`] and some more.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 16 << 10;
 
 /// How long a stop waits for connections to be answered, ms.
 pub const DRAIN_MS_MAX: u64 = 5_000;

@@ -35,7 +35,9 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Resu
         return head
             .answer(broker, &FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code()));
     }
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(limits::FETCH_WAIT_MS_MAX));
+    let is_crowded = broker.small_bytes.left() < broker.small_bytes.total() / 4;
+    let wait_ms_max = if is_crowded { limits::FETCH_WAIT_CROWDED_MS_MAX } else { limits::FETCH_WAIT_MS_MAX };
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0).min(wait_ms_max));
     let deadline = broker.rt.now().after(wait);
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.config.broker.fetch_max_bytes);

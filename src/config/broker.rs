@@ -62,7 +62,7 @@ settings! {
         log_roll_ms: Option<i64> = "log.roll.ms", Kind::Long(at_least(1)), None;
         /// Size at which the active segment is rolled, bytes.
         log_segment_bytes: i32 = "log.segment.bytes", Kind::Int(at_least(1 << 20)), Some("1073741824");
-        /// Connections that clients may have open at once.
+        /// Connections that clients may have open at once. In any case 16,384 for each shard are the most.
         max_connections: usize = "max.connections", Kind::Int(at_least(0)), Some("2147483647");
         /// Largest record batch, bytes, as it comes from the producer.
         message_max_bytes: i32 = "message.max.bytes", Kind::Int(at_least(0)), Some("1048588");

@@ -84,17 +84,19 @@ async fn read_one(
     if !is_produce && bytes > limits::CONTROL_BYTES_PER_SHARD_MAX {
         return Err(Ended::Frame(FrameError::TooLarge { bytes, max: limits::CONTROL_BYTES_PER_SHARD_MAX }));
     }
-    let of_connection = connection.request_bytes.acquire(bytes).await;
+    let weight = if is_produce { 1 } else { limits::CONTROL_BYTES_WEIGHT };
+    let of_connection = connection.request_bytes.acquire(bytes * weight).await;
     if is_produce && frames.would_wait_for(bytes) {
         broker.shard.turn_ended().await;
     }
     let frame = body(broker, connections, frames, bytes).await.map_err(Ended::Frame)?;
+    // Each kind waits for its own only (lesson 85).
     let of_shard = match (is_produce, bytes <= limits::REQUEST_BYTES_READ_AHEAD_MAX) {
-        (true, _) => Some(connections.produce_bytes.acquire(bytes.max(limits::PRODUCE_BYTES_MIN)).await),
-        (false, false) => Some(connections.control_bytes.acquire(bytes).await),
-        // Small requests get through while produces wait for a slow disk (lesson 85).
-        (false, true) => None,
+        (true, _) => connections.produce_bytes.acquire(bytes.max(limits::PRODUCE_BYTES_MIN)),
+        (false, false) => connections.control_bytes.acquire(bytes),
+        (false, true) => broker.small_bytes.acquire(bytes.max(limits::SMALL_BYTES_MIN)),
     };
+    let of_shard = of_shard.await;
     connection.on_progress(broker);
     broker.metrics.bytes_in(bytes + 4);
     let pending = api::dispatch(broker, frame).map_err(Ended::Request)?;

@@ -10,7 +10,7 @@ use crate::local::{Notify, Permit};
 /// A response that is awaited, and the request's bytes, which are held until it is written.
 pub(super) struct InFlight {
     pub(super) pending: Pending,
-    pub(super) _held: (Permit, Option<Permit>),
+    pub(super) _held: (Permit, Permit),
 }
 
 /// A bounded queue between the connection's reader and its writer.

@@ -1,7 +1,7 @@
 //! The acceptor: hands each connection to the shard with the fewest.
 //!
-//! *Which core*: metadata. *Invariants*: no more than `max.connections` at once; a shard's call is answered when the connection
-//! ends, which is how they are counted.
+//! *Which core*: metadata. *Invariants*: no more than `max.connections` at once, nor more on a shard than it has memory for; a
+//! shard's call is answered when the connection ends, which is how they are counted.
 //! *Why* not SO_REUSEPORT: the kernel would spread by hash, and leave few big producers on few cores.
 
 use std::cell::RefCell;
@@ -19,7 +19,7 @@ use crate::server::{Setup, World};
 /// Accepts for as long as the broker runs.
 pub async fn run(world: World, setup: Setup, mesh: Mesh, listener: Listener) {
     let open = Rc::new(RefCell::new(vec![0usize; setup.shards]));
-    let connections_max = setup.config.broker.max_connections;
+    let connections_max = setup.config.broker.max_connections.min(setup.shards * limits::CONNECTIONS_PER_SHARD_MAX);
     let mut backoff_ms = limits::ACCEPT_BACKOFF_MS_MIN;
     while !setup.stop.is_raised() {
         let accepted = match listener.accept().await {

@@ -38,10 +38,7 @@ pub async fn run(world: World, setup: Setup, id: ShardId, ends: MeshEnds) {
         id,
         mesh: OnceCell::new(),
         broker: OnceCell::new(),
-        connections: Rc::new(Connections::new(
-            limits::PRODUCE_BYTES_PER_SHARD_MAX,
-            limits::CONTROL_BYTES_PER_SHARD_MAX,
-        )),
+        connections: Rc::default(),
         stopped: Notify::default(),
     });
     let serving = core.clone();
@@ -116,8 +113,9 @@ impl ShardCore {
             image: beginning.image,
         });
         let producer_ids = ProducerIds::default();
+        let small_bytes = Budget::new(limits::SMALL_BYTES_PER_SHARD_MAX);
         let response_bytes = Budget::new(limits::RESPONSE_BYTES_PER_SHARD_MAX);
-        let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids, response_bytes };
+        let broker = Broker { rt, shard, mesh, config, metrics, shards, producer_ids, small_bytes, response_bytes };
         assert!(self.broker.set(Rc::new(broker)).is_ok(), "a shard begins once");
         self.world.rt.spawn(sweep(self.broker().clone(), self.connections.clone()));
     }
@@ -143,7 +141,7 @@ async fn sweep(broker: Rc<Broker>, connections: Rc<Connections>) {
     let pause = idle_max.map_or(shown_every, |idle| (idle / 4).clamp(Duration::from_millis(100), shown_every));
     loop {
         broker.rt.sleep(pause).await;
-        let (bytes, bytes_max) = connections.request_bytes();
+        let (bytes, bytes_max) = connections.request_bytes(&broker);
         broker.metrics.set_request_memory(bytes, bytes_max);
         let Ok(idle_max) = idle_max else { continue };
         let now = broker.rt.now();

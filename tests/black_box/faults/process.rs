@@ -1,6 +1,5 @@
 //! Starting twice, starting wrongly, stopping politely.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chronik::metrics::table::Metric;
@@ -120,14 +119,14 @@ fn the_metrics_move_under_load() {
     assert!(wire.is_closed());
     let documented = || tables().into_iter().flat_map(|(_, _, rows)| rows).map(Metric::family);
     eventually(LIMIT, "what is documented has moved", || {
-        let values = scrape(&broker);
+        let values = broker.scrape();
         let moved = |family: &str| values.iter().any(|(series, value)| is_of(series, family) && *value > 0.0);
         let still: Vec<&str> = documented().filter(|family| !STILL.contains(family) && !moved(family)).collect();
         // Shown where the test fails.
         println!("still: {still:?}");
         still.is_empty().then_some(())
     });
-    let values = scrape(&broker);
+    let values = broker.scrape();
     assert_eq!(values["chronik_errors_total{code=\"3\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"}"], 1.0);
     assert!(values["chronik_fetch_records_total"] >= 1000.0);
     assert_eq!(values["chronik_requests_malformed_total"], 1.0);
@@ -138,21 +137,7 @@ fn the_metrics_move_under_load() {
     assert!(page.contains("Cluster") && !page.contains("not known yet"), "{page}");
     pump.finish();
     // Lesson 2: what requests held is given back.
-    eventually(LIMIT, "no request holds memory", || {
-        let values = scrape(&broker);
-        let held = |(series, value): (&String, &f64)| {
-            series.starts_with("chronik_memory_used_bytes") && series.contains("requests") && *value > 0.0
-        };
-        (!values.iter().any(held)).then_some(())
-    });
-}
-
-fn scrape(broker: &Broker) -> BTreeMap<String, f64> {
-    let answer = broker.admin_get("/metrics").expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let samples = body.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(series, _)| !series.starts_with('#'));
-    samples.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect()
+    eventually(LIMIT, "no request holds memory", || (broker.request_bytes() == 0.0).then_some(()));
 }
 
 /// Whether a series, with its labels and a histogram's endings, is one of this family.

@@ -3,6 +3,7 @@
 //! Invariants: only our own process is ever signalled; dropping a broker kills it and removes its data.
 //! Not here: what is said to it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -202,6 +203,22 @@ impl Broker {
         let ticks: f64 = [11, 12].iter().map(|index: &usize| fields[*index].parse::<f64>().expect("a number")).sum();
         // SAFETY: plain library call.
         ticks / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
+    }
+
+    /// Every series of `/metrics` and its value.
+    pub fn scrape(&self) -> BTreeMap<String, f64> {
+        let answer = self.admin_get("/metrics").expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let samples =
+            body.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(series, _)| !series.starts_with('#'));
+        samples.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect()
+    }
+
+    /// Bytes that requests hold, as `/metrics` has it; a few seconds old.
+    pub fn request_bytes(&self) -> f64 {
+        let is_held = |series: &str| series.starts_with("chronik_memory_used_bytes") && series.contains("requests");
+        self.scrape().into_iter().filter(|(series, _)| is_held(series)).map(|(_, bytes)| bytes).sum()
     }
 
     /// Resident memory in bytes.

@@ -7,7 +7,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use kafka_protocol::messages::{ApiVersionsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, Options};
 use crate::support::load::{LIMIT, Record, create_topic, produce, read_all};
 use crate::support::wire::{Wire, encode, frame};
 use crate::support::{eventually, shared};
@@ -39,6 +39,40 @@ fn two_thousand_connections_that_send_half_a_request_cost_little_and_stop_nobody
     let grown = broker.resident_bytes().saturating_sub(before);
     assert!(grown < 200 * MIB, "{grown} bytes for {} connections", connections.len());
     assert_eq!(read_all(&bootstrap, "t", 0).len(), 1);
+}
+
+#[test]
+fn small_requests_that_wait_on_many_connections_hold_no_more_memory_than_there_is_for_them_and_stop_nobody() {
+    if !shared::is_ours() {
+        return;
+    }
+    let broker = Broker::start_with(Options { arguments: vec!["--shards=1".into()], ..Options::default() });
+    let bootstrap = broker.bootstrap();
+    create_topic(&bootstrap, "t", 1, &[]);
+    let before = broker.resident_bytes();
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("t")))
+        .with_partitions(vec![FetchPartition::default().with_partition_max_bytes(1 << 20)]);
+    let long_poll = FetchRequest::default()
+        .with_max_wait_ms(5_000)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_rack_id(StrBytes::from_string("r".repeat(30_000)))
+        .with_topics(vec![topic]);
+    let request = frame(&encode(&long_poll, 11, 1));
+    let mut connections: Vec<Wire> = (0..300).map(|_| Wire::connect(&bootstrap)).collect();
+    for wire in &mut connections {
+        for _ in 0..30 {
+            wire.send_raw(&request).expect("what the broker does not read the kernel keeps");
+        }
+    }
+    let held = eventually(LIMIT, "it holds what it may", || Some(broker.request_bytes()).filter(|held| *held > 32e6));
+    assert!(held <= 34e6, "{held} bytes of small requests");
+    let grown = broker.resident_bytes().saturating_sub(before);
+    assert!(grown < 100 * MIB, "{grown} bytes for {} connections", connections.len());
+    assert_eq!(Wire::connect(&bootstrap).ask(&ApiVersionsRequest::default(), 0).error_code, 0);
+    drop(connections);
+    eventually(LIMIT, "all of it is given back", || (broker.request_bytes() == 0.0).then_some(()));
 }
 
 #[test]
