@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest};
+use kafka_protocol::records::Compression;
+
 use crate::support::broker::{Broker, Options};
 use crate::support::eventually;
 use crate::support::image::Image;
@@ -10,6 +13,7 @@ use crate::support::load::{
 };
 use crate::support::pump::Pump;
 use crate::support::shared;
+use crate::support::wire::{PRODUCE_VERSION, Wire, batch, produce_request};
 
 const MIB: u64 = 1 << 20;
 
@@ -181,6 +185,44 @@ fn a_disk_that_stalls_for_two_seconds_delays_what_is_produced_and_nothing_else()
     });
     pump.advance(1000);
     pump.finish();
+    broker.stop(LIMIT);
+}
+
+/// Lesson 85.
+#[test]
+fn produces_that_fill_the_memory_while_the_disk_stalls_keep_no_one_from_asking() {
+    if !shared::is_ours() {
+        return;
+    }
+    let Some(image) = Image::mounted(1024 * MIB) else { return };
+    let data_dir = Some(image.path().join("data"));
+    let arguments = vec!["--shards=1".into()];
+    let mut broker = Broker::start_with(Options { data_dir, arguments, ..Options::default() });
+    let bootstrap = broker.bootstrap();
+    create_topic(&bootstrap, "t", 1, &[]);
+    let produce = produce_request("t", 0, -1, batch(&[&[7; 1_000_000]], Compression::None));
+    std::thread::scope(|scope| {
+        let stalled = scope.spawn(|| image.stall(Duration::from_secs(8)));
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let mut wire = Wire::connect(&bootstrap);
+                wire.set_limit(LIMIT);
+                // As much as a connection may have in flight: the rest waits in the kernel.
+                let sent: Vec<i32> = (0..16).map(|_| wire.send(&produce, PRODUCE_VERSION)).collect();
+                for id in sent {
+                    let answer = wire.receive::<ProduceRequest>(PRODUCE_VERSION, id);
+                    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+                }
+            });
+        }
+        eventually(LIMIT, "produces hold all that they may", || (broker.request_bytes() > 125e6).then_some(()));
+        for _ in 0..5 {
+            let mut wire = Wire::connect(&bootstrap);
+            assert_eq!(wire.ask(&ApiVersionsRequest::default(), 0).error_code, 0);
+            assert_eq!(wire.ask(&MetadataRequest::default().with_topics(None), 9).topics.len(), 1);
+        }
+        assert!(!stalled.is_finished(), "answered only when the disk went on");
+    });
     broker.stop(LIMIT);
 }
 
