@@ -135,6 +135,12 @@ fn world(rt: Rt) -> World {
     World { rt, disk: Disk::Ring, net: Net::Ring }
 }
 
+/// A flush that fails ends the process at once, whoever asked for it and whether or not anybody ever flushes again.
+async fn end_with_a_failed_flush(world: World) {
+    let what = world.disk.flush_failed().await;
+    world.rt.die(&format!("a flush failed, nothing after it can be believed: {what}"));
+}
+
 fn metadata_main(setup: Setup, ends: MeshEnds) -> rt::Main {
     Box::new(move |rt| Box::pin(metadata_core::run(world(rt), setup, ends)))
 }

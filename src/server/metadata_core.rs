@@ -27,13 +27,14 @@ use crate::metadata::quorum::Control;
 use crate::metadata::request::{Reply as MetadataReply, Request as MetadataRequest, SubmitError};
 use crate::model::{BrokerId, ShardId};
 use crate::rt::Rt;
-use crate::server::{Setup, World, accept};
+use crate::server::{Setup, World, accept, end_with_a_failed_flush};
 
 use group::Group;
 
 /// Runs the metadata core until the broker shall stop.
 pub async fn run(world: World, setup: Setup, ends: MeshEnds) {
     let rt = world.rt.clone();
+    rt.spawn(end_with_a_failed_flush(world.clone()));
     let control = Rc::new(std::cell::OnceCell::new());
     let mesh = {
         let (rt, control) = (rt.clone(), control.clone());

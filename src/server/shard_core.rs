@@ -16,7 +16,7 @@ use crate::local::{Budget, Notify};
 use crate::mesh::{Mesh, MeshEnds, Responder};
 use crate::message::{Beginning, Core, Reply, Request};
 use crate::model::{BrokerId, ShardId};
-use crate::server::{Setup, World};
+use crate::server::{Setup, World, end_with_a_failed_flush};
 use crate::shard::{Caller, Parts, Shard};
 
 struct ShardCore {
@@ -32,6 +32,7 @@ struct ShardCore {
 /// Runs a shard until it is told to stop.
 pub async fn run(world: World, setup: Setup, id: ShardId, ends: MeshEnds) {
     let rt = world.rt.clone();
+    rt.spawn(end_with_a_failed_flush(world.clone()));
     let core = Rc::new(ShardCore {
         world,
         setup,

@@ -130,7 +130,7 @@ async fn dial(shard: &Shard, link: &Link) -> Result<Connection, String> {
         purpose: Purpose::Replication { from_shard: shard.id.0 as u32, to_shard: leader_shard },
     };
     let frame_bytes_max = limits::REPLICA_FRAME_BYTES + shard.config.broker.socket_request_max_bytes;
-    let dialed = peer::dial(&shard.rt, &shard.net, (&address.0, address.1), &hello, frame_bytes_max).await;
+    let dialed = peer::dial(&shard.rt, &shard.net, (&address.host, address.port), &hello, frame_bytes_max).await;
     dialed.map_err(|error| error.to_string())
 }
 

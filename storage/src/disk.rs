@@ -175,6 +175,14 @@ impl Disk {
             Disk::Sim(sim) => Ok(DirLock { _held: HeldLock::Sim { _lock: sim.lock(absolute(path)).await? } }),
         }
     }
+    /// Waits until a flush has failed that this executor asked for, of whichever file or directory; says which. The process is to
+    /// end then: see [`File::flush`].
+    pub async fn flush_failed(&self) -> String {
+        match self {
+            Disk::Ring => ring::flush_failed().await,
+            Disk::Sim(sim) => sim.flush_failed().await,
+        }
+    }
     /// Waits until no operation of this disk is under way on this executor. Await it before an executor ends: what is still
     /// in flight then may or may not happen.
     pub async fn drained(&self) {

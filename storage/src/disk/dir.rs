@@ -98,7 +98,7 @@ pub(super) async fn replace_small(path: PathBuf, contents: Vec<u8>) -> Result<()
             fs::remove_file(&temporary)?;
             return Err(error);
         }
-        trust::believed(file.sync_all(), |error| error)?;
+        trust::believed(file.sync_all(), path)?;
         fs::rename(&temporary, path)?;
         sync(parent(path))
     })
@@ -148,7 +148,7 @@ pub(super) async fn lock(path: PathBuf) -> Result<fs::File, DiskError> {
 
 /// fsync, not fdatasync: some file systems count a new name among what fdatasync may leave out.
 fn sync(directory: &Path) -> io::Result<()> {
-    trust::believed(fs::File::open(directory)?.sync_all(), |error| error)
+    trust::believed(fs::File::open(directory)?.sync_all(), directory)
 }
 
 fn parent(path: &Path) -> &Path {

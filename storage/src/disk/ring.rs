@@ -143,8 +143,8 @@ async fn read_rest(
 pub(super) async fn flush(file: &Rc<RingFile>) -> Result<(), DiskError> {
     let file = Rc::clone(file);
     detached(async move {
-        let flushed = file.file.fdatasync().await.map_err(|error| file.error("flush", error));
-        trust::believed(flushed, |error| DiskError::from_io("flush", &file.path, &error))
+        let flushed = file.file.fdatasync().await.map_err(std::io::Error::from);
+        trust::believed(flushed, &file.path).map_err(|error| DiskError::from_io("flush", &file.path, &error))
     })
     .await
 }
@@ -179,6 +179,7 @@ fn ring_error(operation: &'static str, path: &Path, error: GlommioError<()>) -> 
 thread_local! {
     static IN_FLIGHT: Cell<usize> = const { Cell::new(0) };
     static DRAIN_WAITERS: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+    static FAILURE_WAITERS: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `operation` to its end, whether or not the returned future is.
@@ -189,6 +190,9 @@ pub(super) async fn detached<T: 'static>(operation: impl Future<Output = T> + 's
         IN_FLIGHT.set(IN_FLIGHT.get() - 1);
         if IN_FLIGHT.get() == 0 {
             DRAIN_WAITERS.take().into_iter().for_each(Waker::wake);
+        }
+        if trust::failure().is_some() {
+            FAILURE_WAITERS.take().into_iter().for_each(Waker::wake);
         }
         outcome
     });
@@ -205,6 +209,18 @@ pub(super) async fn drained() {
         Poll::Pending
     })
     .await;
+}
+
+/// Waits until this thread knows of a failed flush.
+pub(super) async fn flush_failed() -> String {
+    poll_fn(|context| match trust::failure() {
+        Some(what) => Poll::Ready(what.to_owned()),
+        None => {
+            FAILURE_WAITERS.with_borrow_mut(|waiters| waiters.push(context.waker().clone()));
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Runs a system call that the ring does not offer, on the executor's pool.

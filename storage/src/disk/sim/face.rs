@@ -169,7 +169,7 @@ impl SimDisk {
     }
     /// A flush has succeeded, in vain if another one has failed.
     fn check_trust(&self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
-        if self.world.borrow().flush_failed {
+        if self.world.borrow().flush_failure.is_some() {
             return Err(DiskError::new(operation, path, DiskErrorReason::Io(trust::LOST.to_owned())));
         }
         Ok(())
@@ -234,6 +234,17 @@ impl SimDisk {
         });
         let node = taken.await?;
         Ok(SimLock { disk: self.clone(), node, life })
+    }
+    pub(in crate::disk) async fn flush_failed(&self) -> String {
+        poll_fn(|context| {
+            let mut world = self.world.borrow_mut();
+            if let Some(what) = &world.flush_failure {
+                return Poll::Ready(what.clone());
+            }
+            world.failure_waiters.push(context.waker().clone());
+            Poll::Pending
+        })
+        .await
     }
     pub(in crate::disk) async fn drained(&self) {
         poll_fn(|context| {

@@ -48,8 +48,9 @@ pub(super) struct World {
     pub(super) stalled_until_ns: u64,
     /// Grows with every end of a process: what belongs to an earlier one is dead.
     pub(super) life: u64,
-    /// Has a flush failed in this life?
-    pub(super) flush_failed: bool,
+    /// The first flush that failed in this life.
+    pub(super) flush_failure: Option<String>,
+    pub(super) failure_waiters: Vec<Waker>,
     /// Errors that were answered, but for want of room.
     pub(super) error_count: u64,
     dice: SmallRng,
@@ -72,7 +73,8 @@ impl World {
             drain_waiters: Vec::new(),
             stalled_until_ns: 0,
             life: 0,
-            flush_failed: false,
+            flush_failure: None,
+            failure_waiters: Vec::new(),
             error_count: 0,
             dice: SmallRng::seed_from_u64(seed),
             now_ns: 0,
@@ -123,7 +125,10 @@ impl World {
             let ((_, number), operation) = self.in_flight.pop_first().expect("something is due");
             let fault = self.draw_fault(&operation);
             self.error_count += u64::from(fault.is_some());
-            self.flush_failed |= fault.is_some() && matches!(operation.on, FaultOn::Flush | FaultOn::SyncDir);
+            if let Some(reason) = fault.as_ref().filter(|_| matches!(operation.on, FaultOn::Flush | FaultOn::SyncDir)) {
+                self.flush_failure.get_or_insert_with(|| format!("{}: {reason}", operation.path.display()));
+                wakers.append(&mut self.failure_waiters);
+            }
             self.note(number, &operation, fault.is_some());
             let ending = if fault.is_some() { Ending::Broken } else { Ending::Whole };
             wakers.extend((operation.work)(self, ending, fault));
@@ -187,7 +192,8 @@ impl World {
             }
         }
         self.life += 1;
-        self.flush_failed = false;
+        self.flush_failure = None;
+        self.failure_waiters.clear();
         self.locks.clear();
         self.drain_waiters.clear();
         self.tree.close_all();
