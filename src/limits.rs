@@ -127,6 +127,9 @@ pub const PEER_CONNECTIONS_MAX: usize = 65_536;
 /// Pause before a metadata request is made again that found no controller, ms.
 pub const METADATA_RETRY_MS: u64 = 50;
 
+/// How long a broker that stops waits for others to lead what it leads, ms.
+pub const LEAVE_MS_MAX: u64 = 5_000;
+
 /// How long a client's request waits for a controller at most, whatever it asks for, ms.
 pub const METADATA_WAIT_MS_MAX: u64 = 60_000;
 

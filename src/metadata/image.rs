@@ -82,6 +82,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Where the other brokers reach a broker; clients are never told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAddress {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
 /// A registered broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -95,8 +104,8 @@ pub struct Broker {
     pub endpoints: Vec<Endpoint>,
     /// The rack it stands in.
     pub rack: Option<String>,
-    /// Where the other brokers reach it: host and port; `None`: it has no others. Clients are never told.
-    pub peer: Option<(String, u16)>,
+    /// Where the other brokers reach it; `None`: it has no others.
+    pub peer: Option<PeerAddress>,
     /// How many shards it runs, at least 1: who follows it asks the right one.
     pub shards: u32,
     /// Fenced: may lead nothing, be in no in-sync set beside others, and gets no new replicas.

@@ -201,8 +201,12 @@ impl Node {
 
     /// Waits until this node has applied a version and every subscriber acts on it; returns also when the node stops.
     pub async fn reached(&self, version: u64) {
-        let reached = || self.image().version() >= version && self.publisher.acknowledged() >= version;
-        self.state_changed.until(|| (self.stopping.get() || reached()).then_some(())).await;
+        self.state_changed.until(|| (self.stopping.get() || self.acted_on() >= version).then_some(())).await;
+    }
+
+    /// The version that this node has applied and every subscriber acts on.
+    pub fn acted_on(&self) -> u64 {
+        self.image().version().min(self.publisher.acknowledged())
     }
 
     /// A new subscriber. Its first publication is everything there is; from now on requests wait for its acknowledgements too,

@@ -1,11 +1,12 @@
 //! The metadata executor's life: the data directory, the metadata group, publication to the shards, the acceptor, the stop.
 //!
 //! *Invariants*: peers are heard before the group is there, clients after: nobody of them is accepted before this broker has
-//! caught up with its group, is registered, and every partition of the first image is open. The stop goes acceptor, shards,
-//! node; one that comes while the broker still waits for its group ends it at once.
+//! caught up with its group, is registered and counted on, and every partition of the first image is open. The stop goes acceptor, shards,
+//! node, after others lead what this broker led; one that comes while the broker still waits for its group ends it at once.
 
 mod door;
 mod group;
+mod session;
 mod shards;
 
 use std::rc::Rc;
@@ -21,15 +22,15 @@ use crate::limits;
 use crate::mesh::{Mesh, MeshEnds, Responder};
 use crate::message::{Core, Reply, Request};
 use crate::metadata::controller::BrokerRegistration;
-use crate::metadata::image::Endpoint;
+use crate::metadata::image::{Endpoint, PeerAddress};
 use crate::metadata::node::Node;
 use crate::metadata::quorum::Control;
-use crate::metadata::request::{Reply as MetadataReply, Request as MetadataRequest, SubmitError};
 use crate::model::{BrokerId, ShardId};
 use crate::rt::Rt;
 use crate::server::{Setup, World, accept, end_with_a_failed_flush};
 
 use group::Group;
+use session::Session;
 
 /// Runs the metadata core until the broker shall stop.
 pub async fn run(world: World, setup: Setup, ends: MeshEnds) {
@@ -53,12 +54,17 @@ pub async fn run(world: World, setup: Setup, ends: MeshEnds) {
     setup.metrics.process.set_ready(true);
     setup.stop.raised().await;
     setup.metrics.process.set_ready(false);
+    if let Some(session) = &running.session {
+        session.leave().await;
+    }
     stop_shards(&mesh, setup.shards).await;
     running.node.stop().await;
 }
 
 struct Running {
     node: Rc<Node>,
+    /// None: this broker is by itself, and nobody asks whether it lives.
+    session: Option<Rc<Session>>,
     _data_dir: DataDir,
 }
 
@@ -86,10 +92,19 @@ async fn start(
     if !node.caught_up().await {
         return Err("the metadata node stopped while it caught up".into());
     }
-    register(&world.rt, &forwarding, registration(setup, &identity, listener.local_address().port())).await?;
+    let me = registration(setup, &identity, listener.local_address().port());
+    let interval = Duration::from_millis(setup.config.broker.broker_heartbeat_interval_ms);
+    let session = Session::begin(&world.rt, node.clone(), forwarding.clone(), me, interval).await?;
     assert!(control.set(forwarding).is_ok(), "the core starts once");
     let image = shards::begin(world, setup, mesh, &data_dir, &node).await?;
-    door.into_iter().for_each(|door| door.open_shards(mesh.clone()));
+    let session = door.map(|door| {
+        door.open_shards(mesh.clone());
+        session
+    });
+    if let Some(session) = &session {
+        world.rt.spawn(session.clone().keep());
+        session.unfenced().await;
+    }
     tracing::info!(
         topics = image.topic_count(),
         partitions = image.partition_count(),
@@ -98,7 +113,7 @@ async fn start(
         listener.local_address()
     );
     world.rt.spawn(accept::run(world.clone(), setup.clone(), mesh.clone(), listener));
-    Ok(Running { node, _data_dir: data_dir })
+    Ok(Running { node, session, _data_dir: data_dir })
 }
 
 async fn open_data_dir(world: &World, setup: &Setup) -> Result<DataDir, String> {
@@ -129,22 +144,10 @@ fn registration(setup: &Setup, identity: &Identity, port: u16) -> BrokerRegistra
         directory_id: identity.directory_id,
         endpoints: vec![endpoint],
         rack: setup.config.broker.broker_rack.clone(),
-        peer: process.cluster.as_ref().map(|cluster| (process.advertised.host.clone(), cluster.raft_bind.port())),
+        peer: process
+            .cluster
+            .as_ref()
+            .map(|cluster| PeerAddress { host: process.advertised.host.clone(), port: cluster.raft_bind.port() }),
         shards: u32::try_from(setup.shards).unwrap_or(u32::MAX),
-    }
-}
-
-/// Registers this incarnation, as often as it takes: elections pass (lesson 51).
-async fn register(rt: &Rt, control: &Control, registration: BrokerRegistration) -> Result<(), String> {
-    loop {
-        match control.ask(MetadataRequest::RegisterBroker(registration.clone())).await {
-            Ok(MetadataReply::RegisterBroker(Ok(_))) => return Ok(()),
-            Ok(MetadataReply::RegisterBroker(Err(error))) => return Err(error.to_string()),
-            Err(SubmitError::NotController { .. } | SubmitError::Busy | SubmitError::Unknown) => {
-                rt.sleep(Duration::from_millis(limits::METADATA_RETRY_MS)).await;
-            }
-            Ok(_) => return Err("the broker was not registered".into()),
-            Err(error @ (SubmitError::TooLarge(_) | SubmitError::Stopping)) => return Err(error.to_string()),
-        }
     }
 }

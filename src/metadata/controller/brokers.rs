@@ -10,7 +10,7 @@ use super::{Decision, Rules, succession};
 use crate::metadata::change::{
     self, Action, BeginLeaving, Change, FenceBrokers, PRODUCER_ID_BLOCK, PartitionChange, Reason, RegisterBroker,
 };
-use crate::metadata::image::{Broker, BrokerEpoch, Endpoint, Image};
+use crate::metadata::image::{Broker, BrokerEpoch, Endpoint, Image, PeerAddress};
 use crate::model::{BrokerId, ProducerId};
 
 /// A broker that takes its place.
@@ -24,8 +24,8 @@ pub struct BrokerRegistration {
     pub endpoints: Vec<Endpoint>,
     /// The rack it stands in.
     pub rack: Option<String>,
-    /// Where the other brokers reach it: host and port; `None`: it has no others.
-    pub peer: Option<(String, u16)>,
+    /// Where the other brokers reach it; `None`: it has no others.
+    pub peer: Option<PeerAddress>,
     /// How many shards it runs.
     pub shards: u32,
 }

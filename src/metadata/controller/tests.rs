@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::transcripts::rules;
 use super::*;
 use crate::metadata::change::{Action, Change};
-use crate::metadata::image::{BrokerEpoch, Delta, Endpoint, Image, Partition, Voter};
+use crate::metadata::image::{BrokerEpoch, Delta, Endpoint, Image, Partition, PeerAddress, Voter};
 use crate::model::{BrokerId, LeaderEpoch, PartitionId, TopicId};
 use crate::partition::IsrProposal;
 use crate::partition::isr::{IsrAnswer, IsrMember};
@@ -27,7 +27,7 @@ pub(crate) fn registration(broker: i32, directory: u64) -> BrokerRegistration {
         directory_id: Uuid::from_u64_pair(0xd1, directory),
         endpoints: vec![Endpoint { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }],
         rack: None,
-        peer: Some(("localhost".into(), 9192)),
+        peer: Some(PeerAddress { host: "localhost".into(), port: 9192 }),
         shards: 1,
     }
 }

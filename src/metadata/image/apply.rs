@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use super::{
-    Broker, BrokerEpoch, Configs, Delta, Endpoint, Image, OrderedMap, Partition, PartitionEpoch, Topic, TopicName,
+    Broker, BrokerEpoch, Configs, Delta, Endpoint, Image, OrderedMap, Partition, PartitionEpoch, PeerAddress, Topic,
+    TopicName,
 };
 use crate::metadata::change::{
     Action, AllocateProducerIds, BeginLeaving, BindVoter, Change, ConfigChange, ConfigOwner, ConfigRecord,
@@ -294,7 +295,12 @@ pub(super) fn broker(register: &RegisterBroker, epoch: BrokerEpoch) -> Result<Br
         directory_id: register.directory_id.into(),
         endpoints: register.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?,
         rack: register.rack.clone(),
-        peer: register.peer.as_ref().map(endpoint).transpose()?.map(|peer| (peer.host, peer.port)),
+        peer: register
+            .peer
+            .as_ref()
+            .map(endpoint)
+            .transpose()?
+            .map(|Endpoint { host, port, .. }| PeerAddress { host, port }),
         shards: register.shards.max(1),
         fenced: register.fenced,
         leaving: None,
@@ -315,7 +321,7 @@ impl RegisterBroker {
             endpoints: broker.endpoints.iter().map(endpoint).collect(),
             rack: broker.rack.clone(),
             fenced: broker.fenced,
-            peer: broker.peer.as_ref().map(|(host, port)| EndpointRecord {
+            peer: broker.peer.as_ref().map(|PeerAddress { host, port }| EndpointRecord {
                 listener: String::new(),
                 host: host.clone(),
                 port: (*port).into(),
