@@ -154,13 +154,16 @@ impl Founding {
     /// See [`FoundingError`].
     pub async fn run(&self) -> Result<Charter, FoundingError> {
         let mut waiting = Waiting::default();
+        let peers: Vec<BrokerId> = self.peers.addresses.keys().copied().collect();
         loop {
-            let heard = self.ask_all(&Question::WhoAreYou(self.named.clone())).await;
+            let heard = self.ask(&peers, &Question::WhoAreYou(self.named.clone())).await;
             if let Some(charter) = self.found_by_others(&heard)? {
                 return self.settle(charter).await;
             }
-            if self.may_propose(&heard, &mut waiting)
-                && let Some(charter) = self.propose().await?
+            let is_empty = |heard: &&Heard| heard.answer == Answer::Empty;
+            let empty: Vec<BrokerId> = heard.iter().filter(is_empty).map(|heard| heard.node).collect();
+            if self.may_propose(&empty, &mut waiting)
+                && let Some(charter) = self.propose(&empty).await?
             {
                 return self.settle(charter).await;
             }
@@ -206,9 +209,7 @@ impl Founding {
     }
 
     /// Is it this broker's turn? A majority must be there; the missing get some time, and so do those with lower numbers.
-    fn may_propose(&self, heard: &[Heard], waiting: &mut Waiting) -> bool {
-        let empty: Vec<BrokerId> =
-            heard.iter().filter(|heard| heard.answer == Answer::Empty).map(|heard| heard.node).collect();
+    fn may_propose(&self, empty: &[BrokerId], waiting: &mut Waiting) -> bool {
         if !self.may_found || !self.is_majority(empty.len() + 1) {
             waiting.for_missing = None;
             return false;
@@ -220,14 +221,15 @@ impl Founding {
         waited >= PATIENCE * (missing + u32::try_from(lower).unwrap_or(u32::MAX))
     }
 
-    /// One ballot. `None`: it came to nothing.
-    async fn propose(&self) -> Result<Option<Charter>, FoundingError> {
+    /// One ballot among those that answered just now: a silent one would hold it up, and others would begin theirs. `None`: it
+    /// came to nothing.
+    async fn propose(&self, empty: &[BrokerId]) -> Result<Option<Charter>, FoundingError> {
         let local = &self.peers.local;
         let ballot = self.acceptor.borrow().next_ballot(local.node, self.seen.get());
         let Ok(mut newest) = self.acceptor.borrow_mut().on_prepare(ballot) else { return Ok(None) };
         self.write().await?;
         let mut directories = vec![(local.node, local.directory_id)];
-        for heard in self.ask_all(&Question::Prepare(ballot, self.named.clone())).await {
+        for heard in self.ask(empty, &Question::Prepare(ballot, self.named.clone())).await {
             if let Answer::Promised(accepted) = heard.answer {
                 directories.push((heard.node, heard.directory_id));
                 newest = [newest, accepted].into_iter().flatten().max_by_key(|(ballot, _)| *ballot);
@@ -241,7 +243,7 @@ impl Founding {
             return Ok(None);
         }
         self.write().await?;
-        let heard = self.ask_all(&Question::Accept(ballot, charter.clone())).await;
+        let heard = self.ask(empty, &Question::Accept(ballot, charter.clone())).await;
         let accepted = heard.iter().filter(|heard| heard.answer == Answer::Accepted).count();
         Ok(self.is_majority(accepted + 1).then_some(charter))
     }
@@ -262,9 +264,9 @@ impl Founding {
         count > self.named.len() / 2
     }
 
-    /// Asks every peer at once; those who do not answer are left out.
-    async fn ask_all(&self, question: &Question) -> Vec<Heard> {
-        let asked = self.peers.addresses.keys().map(|node| self.ask(*node, question));
+    /// Asks these peers at once; those who do not answer are left out.
+    async fn ask(&self, nodes: &[BrokerId], question: &Question) -> Vec<Heard> {
+        let asked = nodes.iter().map(|node| self.ask_one(*node, question));
         let heard: Vec<Heard> = join_all(asked).await.into_iter().flatten().collect();
         for heard in &heard {
             if let Answer::Behind(ballot) = heard.answer {
@@ -274,7 +276,7 @@ impl Founding {
         heard
     }
 
-    async fn ask(&self, node: BrokerId, question: &Question) -> Option<Heard> {
+    async fn ask_one(&self, node: BrokerId, question: &Question) -> Option<Heard> {
         let late = async {
             self.peers.rt.sleep(Duration::from_millis(limits::PEER_HELLO_MS_MAX)).await;
             None

@@ -6,6 +6,8 @@
 mod broker;
 mod check;
 mod consume;
+#[cfg(test)]
+mod founding;
 mod nemesis;
 mod produce;
 mod search;
