@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -19,6 +20,10 @@ use super::ring::io::PollableFd;
 
 /// Slices that one system call takes.
 const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
+
+/// A connection that was made from here ends when its peer has acknowledged nothing for so long: a dead machine says no more,
+/// and the kernel would go on asking for a quarter of an hour, ever more rarely.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 
 /// A real listener.
 pub struct RingListener {
@@ -69,6 +74,7 @@ pub(super) fn listen(address: SocketAddr, backlog: i32) -> io::Result<RingListen
 pub(super) async fn connect(address: SocketAddr) -> io::Result<(RingReadHalf, RingWriteHalf)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     match socket.connect(&address.into()) {
         Ok(()) => return split(on_this_executor(socket)?),
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
