@@ -2,3 +2,4 @@
 
 mod founding;
 mod metadata;
+mod peers;
