@@ -16,6 +16,7 @@ pub mod error;
 pub mod fetch;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+mod leader_hint;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;

@@ -14,17 +14,23 @@ use futures_lite::future::or;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{EpochEndOffset, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 
 use crate::api::error::{self, Code, KafkaCode};
+use crate::api::leader_hint::LeaderHints;
 use crate::api::{Answer, Close, Head};
 use crate::broker::{Broker, Stopping};
 use crate::limits;
-use crate::message::{FetchOrder, FetchOutcome, FetchPart, Fetched, Request, WatchOrder};
+use crate::message::{FetchError, FetchOrder, FetchOutcome, FetchPart, Fetched, Request, WatchOrder};
 use crate::metadata::image::Image;
 use crate::model::{LeaderEpoch, PartitionId, ShardId, TopicId};
 use crate::rt::Monotonic;
+
+/// From this version on a response names the leader where it is another broker.
+const LEADER_HINTS_SINCE: i16 = 16;
 
 /// A partition of the request: found, or refused before any shard is asked.
 type Target = Result<FetchPart, Code>;
@@ -62,7 +68,8 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: FetchRequest) -> Resu
     }
     broker.metrics.fetched(records, bytes);
     let held = broker.response_bytes.try_acquire(bytes);
-    Ok(Answer { held, ..head.answer(broker, &respond(request.topics, targets, outcomes))? })
+    let leaders = leaders(broker, head, &targets, &outcomes);
+    Ok(Answer { held, ..head.answer(broker, &respond(request.topics, targets, outcomes, leaders))? })
 }
 
 async fn wait_and_read(
@@ -182,21 +189,51 @@ pub(super) fn epoch(number: i32) -> Option<LeaderEpoch> {
     (number >= 0).then_some(LeaderEpoch(number))
 }
 
-fn respond(topics: Vec<FetchTopic>, targets: Vec<Target>, outcomes: Vec<Option<FetchOutcome>>) -> FetchResponse {
+/// Who leads, part by part, where a client asked the wrong broker or believes in an earlier reign (KIP-951); and where those are.
+type Leaders = (Vec<LeaderIdAndEpoch>, Vec<NodeEndpoint>);
+
+fn leaders(broker: &Broker, head: Head, targets: &[Target], outcomes: &[Option<FetchOutcome>]) -> Leaders {
+    let wants_one = |outcome: &Option<FetchOutcome>| {
+        matches!(outcome, Some(Err(FetchError::NotLeader | FetchError::FencedLeaderEpoch)))
+    };
+    if head.version < LEADER_HINTS_SINCE || !outcomes.iter().any(wants_one) {
+        return Leaders::default();
+    }
+    let image = broker.image();
+    let mut hints = LeaderHints::new(&image, broker.shard.me());
+    let each = targets.iter().zip(outcomes).map(|(target, outcome)| {
+        let part = target.ok().filter(|_| wants_one(outcome));
+        let hint = part.and_then(|part| hints.of(image.partition(part.partition)?));
+        let named = |(leader, epoch)| LeaderIdAndEpoch::default().with_leader_id(leader).with_leader_epoch(epoch);
+        hint.map(named).unwrap_or_default()
+    });
+    let each = each.collect();
+    (each, hints.of_fetch())
+}
+
+fn respond(
+    topics: Vec<FetchTopic>,
+    targets: Vec<Target>,
+    outcomes: Vec<Option<FetchOutcome>>,
+    (leaders, endpoints): Leaders,
+) -> FetchResponse {
+    let mut leaders = leaders.into_iter();
     let mut results = targets.into_iter().zip(outcomes);
     let responses = topics
         .into_iter()
         .map(|topic| {
             let partitions = topic.partitions.iter().zip(results.by_ref());
-            let partitions =
-                partitions.map(|(partition, (target, outcome))| partition_data(partition.partition, target, outcome));
+            let partitions = partitions.map(|(partition, (target, outcome))| {
+                let leader = leaders.next().unwrap_or_default();
+                partition_data(partition.partition, target, outcome).with_current_leader(leader)
+            });
             FetchableTopicResponse::default()
                 .with_partitions(partitions.collect())
                 .with_topic(topic.topic)
                 .with_topic_id(topic.topic_id)
         })
         .collect();
-    FetchResponse::default().with_responses(responses)
+    FetchResponse::default().with_responses(responses).with_node_endpoints(endpoints)
 }
 
 fn partition_data(index: i32, target: Target, outcome: Option<FetchOutcome>) -> PartitionData {

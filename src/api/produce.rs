@@ -14,11 +14,14 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 use storage::batch::{self, BatchHeader};
 
 use crate::api::error::{self, Code, KafkaCode};
+use crate::api::leader_hint::LeaderHints;
 use crate::api::{Answer, Close, Head};
 use crate::broker::{Broker, ProduceCall};
 use crate::limits;
@@ -26,6 +29,9 @@ use crate::message::{ProduceOrder, ProduceOutcome, ProducePart};
 use crate::metadata::image::Topic;
 use crate::model::{PartitionId, ShardId};
 use crate::partition::Acks;
+
+/// From this version on a response names the leader where it is another broker.
+const LEADER_HINTS_SINCE: i16 = 10;
 
 /// A produce whose batches are appended and whose acks are awaited.
 pub struct Pending {
@@ -178,7 +184,35 @@ impl Pending {
             }
             self.calls.pop();
         }
+        if self.head.version >= LEADER_HINTS_SINCE {
+            self.hint_at_leaders();
+        }
         Poll::Ready(self.head.answer(&self.broker, &self.response))
+    }
+}
+
+impl Pending {
+    /// Says who leads where this broker does not (KIP-951).
+    fn hint_at_leaders(&mut self) {
+        let image = self.broker.image();
+        let mut hints = LeaderHints::new(&image, self.broker.shard.me());
+        for topic in &mut self.response.responses {
+            for response in &mut topic.partition_responses {
+                if response.error_code != ResponseError::NotLeaderOrFollower.code() {
+                    continue;
+                }
+                let found = match self.head.version {
+                    ..13 => image.topic_by_name(topic.name.as_str()),
+                    13.. => image.topic(crate::model::TopicId(topic.topic_id)),
+                };
+                let partition = found.and_then(|found| found.partition(response.index));
+                if let Some((leader, epoch)) = partition.and_then(|partition| hints.of(partition)) {
+                    response.current_leader =
+                        LeaderIdAndEpoch::default().with_leader_id(leader).with_leader_epoch(epoch);
+                }
+            }
+        }
+        self.response.node_endpoints = hints.of_produce();
     }
 }
 

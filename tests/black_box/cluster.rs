@@ -3,3 +3,4 @@
 mod founding;
 mod metadata;
 mod peers;
+mod replication;
