@@ -101,7 +101,7 @@ impl Shard {
                 state.dirty.push(partition);
             }
             hosted.show();
-            state.tails.count(hosted);
+            state.tails.on_turn(hosted);
             self.maintain_if_due(partition, hosted);
         }
         state.tails.keep_within_budget(&mut state.partitions);

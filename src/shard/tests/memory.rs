@@ -11,18 +11,17 @@ fn however_many_logs_are_busy_their_tails_keep_within_one_budget_and_idle_they_h
     const BUSY: i32 = 17;
     const ALL: i32 = 200;
     let rig = Rig::new(ALL);
-    let (mut most, mut shrunk) = (0, false);
+    let mut most = 0;
     // Five megabytes each: more than one log may keep, and together more than all may.
     for round in 0..10 {
         for partition in 0..BUSY {
             rig.produce(partition, 500_000);
             let total: usize = rig.memory_bytes().iter().sum();
             assert!(total <= TAIL_BYTES_PER_SHARD_MAX + ALL as usize * 16_384, "round {round}: {total} bytes");
-            shrunk |= total < most / 2;
             most = most.max(total);
         }
     }
-    assert!(most > TAIL_BYTES_PER_SHARD_MAX / 2 && shrunk, "the budget was used, and used up: {most}");
+    assert!(most > TAIL_BYTES_PER_SHARD_MAX / 2, "the budget was used: {most}");
     for partition in BUSY..ALL {
         rig.produce(partition, 20_000);
     }
