@@ -102,6 +102,7 @@ impl Executors {
 pub fn start(specs: Vec<ExecutorSpec>, options: &Options) -> Result<Executors, StartError> {
     ring::early_init();
     process_start();
+    process::refuse_huge_pages();
     let limits = process::raise_limits();
     tracing::info!(
         memlock_bytes = limits.memlock_bytes,
