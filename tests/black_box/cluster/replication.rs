@@ -37,7 +37,11 @@ fn a_new_topic_takes_acks_all_at_once_and_whoever_asks_another_broker_hears_who_
         let response = produce(&cluster, leads, "t", -1, 9);
         assert_eq!((response.error_code, response.base_offset), (0, offset));
     }
+    assert!(cluster[leads].scrape()["chronik_replication_out_bytes_total"] > 0.0);
     let other = 1 + leads % 3;
+    eventually(LIMIT, "it got something", || {
+        (cluster[other].scrape()["chronik_replication_in_bytes_total"] > 0.0).then_some(())
+    });
     eventually(LIMIT, "it knows the topic", || cluster.topics(other).contains(&"t".to_owned()).then_some(()));
     let not_leader = ResponseError::NotLeaderOrFollower.code();
     let request = produce_request("t", 0, -1, batch(&[b"value"], Compression::None));
