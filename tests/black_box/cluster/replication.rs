@@ -2,8 +2,9 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{FetchRequest, ProduceRequest, TopicName};
+use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
 
@@ -12,6 +13,9 @@ use crate::support::cluster::{Cluster, LIMIT};
 use crate::support::eventually;
 use crate::support::wire::{Wire, batch, produce_request};
 
+/// The timestamp that asks for the end of a log.
+const LATEST: i64 = -1;
+
 /// Produces one record to partition 0 through one broker.
 fn produce(cluster: &Cluster, node: i32, topic: &str, acks: i16, version: i16) -> PartitionProduceResponse {
     let request = produce_request(topic, 0, acks, batch(&[b"value"], Compression::None));
@@ -19,12 +23,26 @@ fn produce(cluster: &Cluster, node: i32, topic: &str, acks: i16, version: i16) -
     response.responses[0].partition_responses[0].clone()
 }
 
-/// The leader of partition 0, as a broker knows it.
+/// The leader of partition 0, once it leads by its own knowledge too: brokers hear of a new topic one after the other.
 fn leader(cluster: &Cluster, node: i32, topic: &str) -> i32 {
+    eventually(LIMIT, "the leader of a partition leads it", || {
+        let leads = named_leader(cluster, node, topic)?;
+        let partition = ListOffsetsPartition::default().with_timestamp(LATEST);
+        let name = TopicName(StrBytes::from_string(topic.to_owned()));
+        let asked = ListOffsetsTopic::default().with_name(name).with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default().with_topics(vec![asked]);
+        let response = Wire::connect(&cluster[leads].bootstrap()).ask::<ListOffsetsRequest>(&request, 7);
+        (response.topics[0].partitions[0].error_code == 0).then_some(leads)
+    })
+}
+
+/// The leader of partition 0, as a broker knows it.
+fn named_leader(cluster: &Cluster, node: i32, topic: &str) -> Option<i32> {
     let metadata = cluster.metadata(node);
     let is_it = |name: &Option<TopicName>| name.as_ref().is_some_and(|name| name.as_str() == topic);
-    let found = metadata.topics.iter().find(|found| is_it(&found.name)).expect("it is known");
-    found.partitions.iter().find(|partition| partition.partition_index == 0).expect("it is there").leader_id.0
+    let found = metadata.topics.iter().find(|found| is_it(&found.name))?;
+    let partition = found.partitions.iter().find(|partition| partition.partition_index == 0)?;
+    (partition.leader_id.0 >= 0).then_some(partition.leader_id.0)
 }
 
 /// Scenario of a first produce, through the leader, and of one that went elsewhere (KIP-951).
