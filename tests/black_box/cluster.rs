@@ -1,5 +1,6 @@
 //! Three brokers as processes: how they become a cluster, and stay one.
 
+mod campaign;
 mod founding;
 mod metadata;
 mod peers;

@@ -2,14 +2,14 @@
 //!
 //! `CHRONIK_CRASH_ROUNDS` says how often (`cargo xtask crash --rounds 100`), `CHRONIK_CRASH_SEED` repeats a run's load and its pauses.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand::Rng;
 
 use crate::support::broker::Broker;
 use crate::support::load::create_topic;
 use crate::support::pump::Pump;
-use crate::support::shared;
+use crate::support::{number_from_environment, random_from_environment, shared};
 
 const PARTITIONS: usize = 4;
 const GATE_ROUNDS: u32 = 5;
@@ -19,11 +19,8 @@ fn an_idempotent_producer_finds_its_records_once_and_in_order_after_every_kill()
     if !shared::is_ours() {
         return;
     }
-    let rounds = from_environment("CHRONIK_CRASH_ROUNDS").unwrap_or(GATE_ROUNDS);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    let seed = from_environment("CHRONIK_CRASH_SEED").unwrap_or(now.subsec_nanos());
-    println!("{rounds} rounds, CHRONIK_CRASH_SEED={seed}");
-    let mut random = SmallRng::seed_from_u64(seed.into());
+    let rounds = number_from_environment("CHRONIK_CRASH_ROUNDS").unwrap_or(GATE_ROUNDS);
+    let mut random = random_from_environment("CHRONIK_CRASH_SEED");
     let mut broker = Broker::start();
     // The smallest segments that Kafka allows: a kill often finds a roll under way.
     create_topic(
@@ -42,10 +39,5 @@ fn an_idempotent_producer_finds_its_records_once_and_in_order_after_every_kill()
         pump.audit();
         println!("round {round}: {} acknowledged and found", pump.acknowledged());
     }
-    println!("{} records, read once more from the first", pump.finish());
-}
-
-fn from_environment(name: &str) -> Option<u32> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+    println!("{} records, read once more from the first", pump.finish().iter().sum::<i64>());
 }

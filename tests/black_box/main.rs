@@ -8,7 +8,8 @@
 //! Environment: `CHRONIK_TEST_SERVER` is the binary to test (default: the one cargo built). `CHRONIK_TEST_BOOTSTRAP=host:port` runs
 //! the tests that need no process of ours against a broker that is already up, for instance Apache Kafka (whose partitions lie in
 //! `CHRONIK_TEST_DATA_DIR`). With
-//! `CHRONIK_TEST_CLIENTS=required` a missing foreign client fails a test, else it skips it with a word.
+//! `CHRONIK_TEST_CLIENTS=required` a missing foreign client fails a test, else it skips it with a word. With `CHRONIK_TEST_KEEP` a
+//! test that fails leaves its brokers' folders.
 
 mod clients;
 mod cluster;

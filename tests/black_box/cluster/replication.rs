@@ -26,7 +26,7 @@ fn produce(cluster: &Cluster, node: i32, topic: &str, acks: i16, version: i16) -
 /// The leader of partition 0, once it leads by its own knowledge too: brokers hear of a new topic one after the other.
 fn leader(cluster: &Cluster, node: i32, topic: &str) -> i32 {
     eventually(LIMIT, "the leader of a partition leads it", || {
-        let leads = named_leader(cluster, node, topic)?;
+        let leads = cluster.leader(node, topic, 0)?;
         let partition = ListOffsetsPartition::default().with_timestamp(LATEST);
         let name = TopicName(StrBytes::from_string(topic.to_owned()));
         let asked = ListOffsetsTopic::default().with_name(name).with_partitions(vec![partition]);
@@ -34,15 +34,6 @@ fn leader(cluster: &Cluster, node: i32, topic: &str) -> i32 {
         let response = Wire::connect(&cluster[leads].bootstrap()).ask::<ListOffsetsRequest>(&request, 7);
         (response.topics[0].partitions[0].error_code == 0).then_some(leads)
     })
-}
-
-/// The leader of partition 0, as a broker knows it.
-fn named_leader(cluster: &Cluster, node: i32, topic: &str) -> Option<i32> {
-    let metadata = cluster.metadata(node);
-    let is_it = |name: &Option<TopicName>| name.as_ref().is_some_and(|name| name.as_str() == topic);
-    let found = metadata.topics.iter().find(|found| is_it(&found.name))?;
-    let partition = found.partitions.iter().find(|partition| partition.partition_index == 0)?;
-    (partition.leader_id.0 >= 0).then_some(partition.leader_id.0)
 }
 
 /// Scenario of a first produce, through the leader, and of one that went elsewhere (KIP-951).

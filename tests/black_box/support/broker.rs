@@ -233,6 +233,10 @@ impl Drop for Broker {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("-- the end of the broker's log\n{}\n--", self.log_tail());
+            if std::env::var_os("CHRONIK_TEST_KEEP").is_some() {
+                eprintln!("-- kept: {}", self.home.path().display());
+                self.home.disable_cleanup(true);
+            }
         }
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself; either way it is waited for.

@@ -34,20 +34,31 @@ impl Cluster {
     }
 
     /// Brokers 1 to `count`, none of which runs yet; each is told to found the cluster with the others.
-    pub fn new(count: i32, options: &Options) -> Self {
-        let ports: BTreeMap<i32, u16> = (1..=count).map(|node| (node, free_port())).collect();
-        let broker = |node: i32| {
+    pub fn new(count: usize, options: &Options) -> Self {
+        Self::of_shards(&vec![1; count], options)
+    }
+
+    /// As [`Self::new`], a broker for each of these numbers of shards.
+    pub fn of_shards(shards: &[u32], options: &Options) -> Self {
+        let ports: BTreeMap<i32, u16> = (1..).zip(shards).map(|(node, _)| (node, free_port())).collect();
+        let broker = |(node, shards): (i32, &u32)| {
             let others = ports.iter().filter(|(other, _)| **other != node);
             let peers: Vec<String> = others.map(|(other, port)| format!("{other}@localhost:{port}")).collect();
             let raft_addr = format!("127.0.0.1:{}", ports[&node]);
             let command = ["--node-id", &node.to_string(), "raft-cluster", "--raft-addr", &raft_addr]
                 .into_iter()
-                .chain(["--peers", &peers.join(","), "--bootstrap", "--shards", "1"])
+                .chain(["--peers", &peers.join(","), "--bootstrap", "--shards", &shards.to_string()])
                 .map(str::to_owned)
                 .collect();
             (node, Broker::new(Options { command, ..options.clone() }))
         };
-        Self { brokers: (1..=count).map(broker).collect(), raft_ports: ports }
+        Self { brokers: (1..).zip(shards).map(broker).collect(), raft_ports: ports }
+    }
+
+    /// All brokers' `host:port` for clients.
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self.brokers.values().map(Broker::bootstrap).collect();
+        addresses.join(",")
     }
 
     /// The port where a broker listens to the others.
@@ -97,6 +108,26 @@ impl Cluster {
             named.dedup();
             named.first().copied().filter(|node| named.len() == 1 && running.contains(node))
         })
+    }
+
+    /// Who leads a partition, as one broker knows it.
+    pub fn leader(&self, node: i32, topic: &str, partition: i32) -> Option<i32> {
+        let metadata = self.metadata(node);
+        let is_it = |name: &Option<TopicName>| name.as_ref().is_some_and(|name| name.as_str() == topic);
+        let found = metadata.topics.iter().find(|found| is_it(&found.name))?;
+        let found = found.partitions.iter().find(|found| found.partition_index == partition)?;
+        (found.leader_id.0 >= 0).then_some(found.leader_id.0)
+    }
+
+    /// Waits until all of these brokers know every replica of every partition to be in sync.
+    pub fn await_in_sync(&self, nodes: &[i32]) {
+        for node in nodes {
+            eventually(LIMIT, "all replicas are in sync", || {
+                let topics = self.metadata(*node).topics;
+                let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.all(|found| found.isr_nodes.len() == found.replica_nodes.len()).then_some(())
+            });
+        }
     }
 
     /// Creates a topic of three partitions through one broker, with its default number of replicas; gives the error code.

@@ -67,11 +67,10 @@ pub fn admin_options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(LIMIT)).operation_timeout(Some(LIMIT))
 }
 
-/// Creates a topic and waits until every partition has a leader.
+/// Creates a topic, with the brokers' default number of replicas, and waits until every partition has a leader.
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, configs: &[(&str, &str)]) {
-    let topic = configs
-        .iter()
-        .fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |topic, (key, value)| topic.set(key, value));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    let topic = configs.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
     let created = block_on(admin(bootstrap).create_topics([&topic], &admin_options())).expect("an answer");
     created[0].as_ref().unwrap_or_else(|error| panic!("{name} is not created: {error:?}"));
     let client: BaseConsumer = config(bootstrap).create().expect("the settings are valid");

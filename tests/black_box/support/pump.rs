@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -82,11 +83,16 @@ pub struct Pump {
 impl Pump {
     /// Starts producing to an existing, empty topic.
     pub fn start(bootstrap: &str, topic: &str, partitions: usize, seed: u64) -> Self {
-        Self::go_on(bootstrap, topic, &vec![0; partitions], seed)
+        Self::start_with(bootstrap, topic, &vec![0; partitions], seed, &[])
     }
 
     /// Starts producing where another pump ended: at these offsets, one for each partition.
     pub fn go_on(bootstrap: &str, topic: &str, ends: &[i64], seed: u64) -> Self {
+        Self::start_with(bootstrap, topic, ends, seed, &[])
+    }
+
+    /// As [`Self::go_on`], with more settings of the client.
+    pub fn start_with(bootstrap: &str, topic: &str, ends: &[i64], seed: u64, settings: &[(&str, &str)]) -> Self {
         let counters = || ends.iter().copied().map(AtomicI64::new).collect();
         let ledger = Arc::new(Ledger {
             sent: counters(),
@@ -96,8 +102,8 @@ impl Pump {
             stop: AtomicBool::new(false),
         });
         let thread = {
-            let (bootstrap, topic, ledger) = (bootstrap.to_owned(), topic.to_owned(), Arc::clone(&ledger));
-            std::thread::spawn(move || produce(&bootstrap, &topic, &ledger, seed))
+            let (config, topic, ledger) = (client(bootstrap, settings), topic.to_owned(), Arc::clone(&ledger));
+            std::thread::spawn(move || produce(&config, &topic, &ledger, seed))
         };
         let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
         Self { bootstrap, topic, ledger, thread: Some(thread), audited: ends.to_vec() }
@@ -122,6 +128,15 @@ impl Pump {
         });
     }
 
+    /// Waits until so many more of each partition are acknowledged.
+    pub fn advance_each(&self, records: i64) {
+        let goals: Vec<i64> = self.acknowledged_each().iter().map(|count| count + records).collect();
+        eventually(LIMIT * 2, "the producer goes on in every partition", || {
+            self.assert_sound();
+            self.acknowledged_each().iter().zip(&goals).all(|(count, goal)| count >= goal).then_some(())
+        });
+    }
+
     /// Waits until something is acknowledged, but not for ever. It may have been a moment ago.
     pub fn wait_for_news(&self, limit: Duration) {
         let fault = self.ledger.fault.lock().expect("no holder panics");
@@ -143,8 +158,9 @@ impl Pump {
         }
     }
 
-    /// Stops, waits until all is acknowledged, and reads everything from the first record on. Returns how many there are.
-    pub fn finish(mut self) -> i64 {
+    /// Stops, waits until all is acknowledged, and reads everything from the first record on. Returns how many there are in
+    /// each partition.
+    pub fn finish(mut self) -> Vec<i64> {
         self.ledger.stop.store(true, Ordering::SeqCst);
         self.thread.take().expect("it runs").join().expect("the producer flushed");
         self.assert_sound();
@@ -156,7 +172,7 @@ impl Pump {
             assert_eq!(bounds, (0, sent), "partition {partition}");
             self.audit_up_to(partition, sent);
         }
-        self.acknowledged()
+        self.acknowledged_each()
     }
 
     fn audit_up_to(&mut self, partition: usize, end_offset: i64) {
@@ -179,12 +195,19 @@ impl Drop for Pump {
     }
 }
 
-fn produce(bootstrap: &str, topic: &str, ledger: &Arc<Ledger>, seed: u64) {
+fn client(bootstrap: &str, settings: &[(&str, &str)]) -> ClientConfig {
     let mut config = config(bootstrap);
     config.set("enable.idempotence", "true").set("acks", "-1").set("linger.ms", "2");
     config.set("message.timeout.ms", "300000").set("request.timeout.ms", "10000");
     config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200");
     config.set("retry.backoff.ms", "20").set("retry.backoff.max.ms", "200");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config
+}
+
+fn produce(config: &ClientConfig, topic: &str, ledger: &Arc<Ledger>, seed: u64) {
     let producer: ThreadedProducer<Context> =
         config.create_with_context(Context(Arc::clone(ledger))).expect("the settings are valid");
     let mut random = SmallRng::seed_from_u64(seed);

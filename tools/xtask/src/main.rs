@@ -42,6 +42,8 @@ enum Task {
     Fuzz(search::FuzzOptions),
     /// Kills a loaded broker with SIGKILL again and again, and audits what it had acknowledged.
     Crash(search::CrashOptions),
+    /// Kills, freezes and restarts the brokers of a loaded cluster, and compares all replicas.
+    Campaign(search::CampaignOptions),
     /// Apache Kafka and this broker under the same load, in turns: the ratios.
     Versus(versus::Options),
     /// A named measurement of this broker, kept in bench-results/.
@@ -60,6 +62,7 @@ fn main() -> std::process::ExitCode {
         Task::Sim(options) => search::sim(&options),
         Task::Fuzz(options) => search::fuzz(&options),
         Task::Crash(options) => search::crash(&options),
+        Task::Campaign(options) => search::campaign(&options),
         Task::Versus(options) => versus::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Powercut(options) => powercut::run(&options),

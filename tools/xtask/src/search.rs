@@ -1,7 +1,7 @@
-//! The searches that can run for a minute or a night: simulation seeds, fuzz targets, rounds of kill -9.
+//! The searches that can run for a minute or a night: simulation seeds, fuzz targets, rounds of kill -9, faults of a cluster.
 //!
 //! Not here: the searches themselves. The simulator is tools/sim, a fuzz target is any test named
-//! `fuzz_*` in a test file named `fuzz*`, the crash rounds are a black-box test.
+//! `fuzz_*` in a test file named `fuzz*`, the crash rounds and the campaign are black-box tests.
 //! Why: a target that is a test runs on stable, compiles with everything else, and runs briefly in every `cargo test`.
 
 use std::time::Duration;
@@ -42,6 +42,14 @@ pub struct CrashOptions {
     rounds: u32,
 }
 
+/// Arguments of `cargo xtask campaign`.
+#[derive(Args)]
+pub struct CampaignOptions {
+    /// Fourteen faults each.
+    #[arg(long, default_value_t = 10)]
+    hands: u32,
+}
+
 /// Runs the simulator with these arguments.
 pub fn sim(options: &SimOptions) -> Result<()> {
     // Not `--package sim`: dependencies would have other features than in the gate's build, and everything be compiled again.
@@ -77,10 +85,20 @@ pub fn fuzz_for(time: Duration) -> Result<()> {
     run(tests(&["--test-threads=1", "--show-output"]).env("CHRONIK_FUZZ_MS", share.as_millis().to_string()))
 }
 
-/// Rounds of kill -9 under load, against the release build.
+/// Rounds of kill -9 under load.
 pub fn crash(options: &CrashOptions) -> Result<()> {
+    rounds("crash::", "CHRONIK_CRASH_ROUNDS", options.rounds)
+}
+
+/// Faults of a loaded cluster's brokers.
+pub fn campaign(options: &CampaignOptions) -> Result<()> {
+    rounds("campaign::", "CHRONIK_CAMPAIGN_HANDS", options.hands)
+}
+
+/// A black-box test for longer than in the gate, against the release build.
+fn rounds(test: &str, variable: &str, count: u32) -> Result<()> {
     run(&mut cargo(["build", "--quiet", "--release", "--bin", "chronik-server"]))?;
-    let mut rounds = cargo(["test", "--package", "chronik", "--test", "black_box", "crash::", "--", "--nocapture"]);
+    let mut rounds = cargo(["test", "--package", "chronik", "--test", "black_box", test, "--", "--nocapture"]);
     rounds.env("CHRONIK_TEST_SERVER", workspace::release_binary("chronik-server"));
-    run(rounds.env("CHRONIK_CRASH_ROUNDS", options.rounds.to_string()))
+    run(rounds.env(variable, count.to_string()))
 }
