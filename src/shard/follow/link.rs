@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::local::Notify;
 use crate::metadata::image::BrokerEpoch;
 use crate::model::{BrokerId, PartitionId};
+use crate::rt::Monotonic;
 
 /// Whose stream: one for each shard of each leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ struct State {
     words: Words,
     /// To be opened again, though not at once.
     later: Vec<PartitionId>,
+    /// When that is: words about others do not put it off.
+    later_due: Option<Monotonic>,
 }
 
 /// What the leader is to hear, in this order.
@@ -98,21 +101,26 @@ impl Link {
         self.news.notify();
     }
 
-    /// Opens a partition, in a while.
-    pub(super) fn open_later(&self, id: PartitionId) {
-        self.state.borrow_mut().later.push(id);
+    /// Opens a partition at `due`, or with others that are to be opened before.
+    pub(super) fn open_later(&self, id: PartitionId, due: Monotonic) {
+        let state = &mut *self.state.borrow_mut();
+        state.later_due.get_or_insert(due);
+        state.later.push(id);
         self.news.notify();
     }
 
-    /// Does something wait to be opened?
-    pub(super) fn has_later(&self) -> bool {
-        !self.state.borrow().later.is_empty()
+    /// When something is to be opened that has to wait.
+    pub(super) fn later_due(&self) -> Option<Monotonic> {
+        self.state.borrow().later_due
     }
 
-    /// What was to be opened later is to be opened now.
-    pub(super) fn open_those_of_later(&self) {
+    /// Opens what has waited until `now`.
+    pub(super) fn open_those_due(&self, now: Monotonic) {
         let state = &mut *self.state.borrow_mut();
-        state.words.to_open.append(&mut state.later);
+        if state.later_due.is_some_and(|due| due <= now) {
+            state.later_due = None;
+            state.words.to_open.append(&mut state.later);
+        }
     }
 
     /// A partition's leader is to hear how far it is flushed.
@@ -131,13 +139,15 @@ impl Link {
         self.begun_with.set(incarnations);
     }
 
-    /// There is a connection: everything is opened on it.
+    /// There is a connection: everything is opened on it. What was flushed meanwhile stays a word, for who noted it waits for that
+    /// to be said.
     pub(super) fn on_connected(&self) {
         self.is_connected.set(true);
         let state = &mut *self.state.borrow_mut();
-        let to_open = state.partitions.iter().copied().collect();
-        state.words = Words { to_open, ..Words::default() };
+        state.words.to_leave.clear();
+        state.words.to_open = state.partitions.iter().copied().collect();
         state.later.clear();
+        state.later_due = None;
         self.news.notify();
     }
 

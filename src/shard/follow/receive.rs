@@ -4,6 +4,7 @@
 //! goes no further. An epoch that came with a batch is queued for the journal before the batch is in the log.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use net::peer_frame::{PeerFrameError, PeerFrameReader};
 use smallvec::SmallVec;
@@ -11,11 +12,13 @@ use storage::batch::{self, BatchError};
 use storage::epoch_journal::EpochChange;
 use storage::log::{AppendError, FollowError};
 
+use crate::limits;
 use crate::model::PartitionId;
 use crate::partition::follower::{Effect, LeaderFault};
 use crate::partition::ladder::LogEndOffset;
 use crate::partition::replication::{BatchSpan, Data};
 use crate::peer::replica::{BadEntry, DataEntry, Entries, Entry, Word};
+use crate::rt::Monotonic;
 use crate::shard::follow::send::follower_on;
 use crate::shard::follow::{Link, Wanted};
 use crate::shard::{Shard, State};
@@ -78,7 +81,7 @@ impl Shard {
                     Some(Effect::Follow) => following.tell_flushed(id),
                     Some(Effect::Cut(to)) => cuts.push((id, Wanted::Cut(to))),
                     Some(Effect::BeginAt(at)) => cuts.push((id, Wanted::BeginAt(at))),
-                    Some(Effect::TryLater) => link.open_later(id),
+                    Some(Effect::TryLater) => link.open_later(id, self.reopen_due()),
                     Some(Effect::Ask(_)) | None => {}
                 }
                 Ok(())
@@ -90,12 +93,16 @@ impl Shard {
                     && following.follower.ack().is_some_and(|ack| ack.opening == opening)
                 {
                     following.follower.on_disconnected();
-                    link.open_later(id);
+                    link.open_later(id, self.reopen_due());
                 }
                 Ok(())
             }
             Word::Open(_) | Word::Ack(_) | Word::Leave => Err(Fault::NoLeader),
         }
+    }
+
+    fn reopen_due(&self) -> Monotonic {
+        self.rt.now().after(Duration::from_millis(limits::REPLICA_REOPEN_MS))
     }
 
     fn on_data(&self, state: &mut State, link: &Rc<Link>, id: PartitionId, entry: &DataEntry) -> Result<(), Fault> {
@@ -120,7 +127,7 @@ impl Shard {
                 Err(FollowError::Append(AppendError::Offline)) => following.leave(id),
                 Err(FollowError::Append(AppendError::NoSpace)) => {
                     following.follower.on_disconnected();
-                    link.open_later(id);
+                    link.open_later(id, self.reopen_due());
                 }
                 Err(error) => return Err(Fault::Log(id, error)),
             }

@@ -1,7 +1,6 @@
 //! Frames to a leader's shard: farewells, openings, acks, of all partitions that there is something to say of.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_lite::future::or;
 use net::peer_frame;
@@ -45,14 +44,11 @@ async fn run(shard: &Rc<Shard>, link: &Rc<Link>, mut stream: WriteHalf) {
 
 /// Waits for something to say.
 async fn wait(shard: &Shard, link: &Link) {
-    if !link.has_later() {
-        return link.news.notified().await;
+    match link.later_due() {
+        None => link.news.notified().await,
+        Some(due) => or(link.news.notified(), shard.rt.sleep_until(due)).await,
     }
-    let again = async {
-        shard.rt.sleep(Duration::from_millis(limits::REPLICA_REOPEN_MS)).await;
-        link.open_those_of_later();
-    };
-    or(link.news.notified(), again).await;
+    link.open_those_due(shard.rt.now());
 }
 
 impl Shard {

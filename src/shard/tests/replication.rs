@@ -157,6 +157,25 @@ fn streams_that_break_at_any_point_lose_nothing() {
     }
 }
 
+/// A follower that hears of a reign before its leader asks again, however much it has to say of other partitions.
+#[test]
+fn a_busy_stream_does_not_put_off_what_is_to_be_opened_again() {
+    let cluster = Cluster::new(1, &[1, 1]);
+    cluster.create_topic(2, 1, &[]);
+    (0..2).for_each(|partition| cluster.until_led(1, partition));
+    for reign in 0..40 {
+        cluster.elect(1, 1 + reign % 2);
+        for number in 0..40_u8 {
+            assert!(cluster.produce(1, 0, &[number], Acks::All).is_ok());
+            cluster.pass(Duration::from_millis(5));
+        }
+        let before = cluster.now_ns();
+        assert!(cluster.produce(1 + reign % 2, 1, b"value", Acks::All).is_ok());
+        let took = Duration::from_nanos(cluster.now_ns() - before);
+        assert!(took < Duration::from_millis(50), "reign {reign}: {took:?}");
+    }
+}
+
 /// An ack from before a cut says nothing of the log after it.
 #[test]
 fn leaderships_that_move_under_load_leave_logs_that_are_the_same() {
