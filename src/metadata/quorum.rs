@@ -7,7 +7,7 @@
 mod control;
 mod founding;
 mod link;
-mod message;
+pub mod message;
 mod peers;
 mod transport;
 

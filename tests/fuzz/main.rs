@@ -8,6 +8,7 @@
 
 mod memory;
 mod mutate;
+mod peers;
 mod requests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
