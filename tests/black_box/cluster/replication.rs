@@ -10,8 +10,10 @@ use kafka_protocol::records::Compression;
 
 use crate::support::broker::Options;
 use crate::support::cluster::{Cluster, LIMIT};
-use crate::support::eventually;
+use crate::support::load::create_topic;
+use crate::support::pump::Pump;
 use crate::support::wire::{Wire, batch, produce_request};
+use crate::support::{eventually, replicas};
 
 /// The timestamp that asks for the end of a log.
 const LATEST: i64 = -1;
@@ -97,4 +99,32 @@ fn a_leader_whose_followers_are_gone_refuses_acks_all_and_takes_acks_one() {
     eventually(LIMIT, "acks=-1 is taken again", || {
         (produce(&cluster, leads, "t", -1, 9).error_code == 0).then_some(())
     });
+}
+
+/// Lesson 23: what it missed is long gone from memory.
+#[test]
+fn a_follower_that_was_away_for_many_segments_is_in_sync_again_with_the_same_bytes() {
+    let mut cluster = Cluster::start();
+    let bootstrap = cluster.bootstrap();
+    create_topic(&bootstrap, "t", 1, &[("segment.bytes", "1048576")]);
+    let pump = Pump::start(&bootstrap, "t", 1, 1);
+    pump.advance(100);
+    cluster.await_in_sync(&[1, 2, 3]);
+    let leads = leader(&cluster, 1, "t");
+    let away = 1 + leads % 3;
+    cluster.kill(&[away]);
+    let segments = |node: i32| {
+        let files = std::fs::read_dir(cluster[node].partition_dir("t", 0)).expect("it is there");
+        files
+            .filter(|file| file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|it| it == "log")))
+            .count()
+    };
+    let before = segments(leads);
+    eventually(LIMIT * 2, "the leader has rolled ten segments", || (segments(leads) >= before + 10).then_some(()));
+    cluster.launch(&[away]);
+    cluster.await_ready(&[away]);
+    let ends = pump.finish();
+    cluster.await_in_sync(&[1, 2, 3]);
+    cluster.kill(&[1, 2, 3]);
+    replicas::assert_same(&[1, 2, 3].map(|node| cluster[node].partition_dir("t", 0)), ends[0]);
 }
