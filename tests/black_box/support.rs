@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod guard;
 pub mod image;
 pub mod load;
+pub mod network;
 pub mod pump;
 pub mod reader;
 pub mod replicas;

@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use super::network::Machine;
 use super::{eventually, guard};
 
 /// The admin listener's port is the Kafka port plus this.
@@ -29,6 +30,8 @@ pub struct Options {
     pub command: Vec<String>,
     /// More arguments, as they are.
     pub arguments: Vec<String>,
+    /// Where it runs, if not beside the test.
+    pub machine: Option<Machine>,
 }
 
 /// A running broker, or one between two runs.
@@ -79,12 +82,15 @@ impl Broker {
     pub fn launch_only(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).expect("the log can be written");
-        let mut command = server_command();
+        let mut command = server_command(self.options.machine.as_ref());
         match &self.options.command[..] {
             [] => command.arg("standalone"),
             given => command.args(given),
         };
         command.args(["--kafka-port", &self.port.to_string(), "--data-dir"]).arg(self.data_dir());
+        if let Some(Machine { address, .. }) = &self.options.machine {
+            command.args(["--advertised-addr", &address.to_string(), "--admin-bind-addr", &address.to_string()]);
+        }
         command.args(self.options.settings.iter().flat_map(|setting| ["--set", setting]));
         command.args(&self.options.arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
@@ -93,7 +99,7 @@ impl Broker {
 
     /// Runs one to its end, for those that must refuse to start; returns how it ended and what it said.
     pub fn run_to_end(arguments: &[&str], limit: Duration) -> (ExitStatus, String) {
-        let mut command = server_command();
+        let mut command = server_command(None);
         command.args(arguments).stdin(Stdio::null());
         let output = super::clients::run(command, &[], limit);
         (output.status, format!("{}{}", output.stdout, output.stderr))
@@ -111,7 +117,7 @@ impl Broker {
 
     /// The whole answer of the admin listener, head included; `None` where there is none.
     pub fn admin_get(&self, path: &str) -> Option<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port + ADMIN_OFFSET));
+        let address = SocketAddr::from((self.address(), self.port + ADMIN_OFFSET));
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
@@ -163,7 +169,11 @@ impl Broker {
 
     /// `host:port` for clients.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.address(), self.port)
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        self.options.machine.as_ref().map_or(Ipv4Addr::LOCALHOST, |machine| machine.address)
     }
 
     /// The Kafka port.
@@ -247,8 +257,8 @@ impl Drop for Broker {
 }
 
 /// The binary to test, without this harness's own variables: a broker refuses those that it does not know.
-fn server_command() -> Command {
-    let mut command = Command::new(server());
+fn server_command(machine: Option<&Machine>) -> Command {
+    let mut command = machine.map_or_else(|| Command::new(server()), |machine| machine.command(&server()));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CHRONIK_")) {
         command.env_remove(name);
     }

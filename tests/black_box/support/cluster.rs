@@ -13,6 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::broker::{Broker, Options, free_port};
 use super::eventually;
+use super::network::Network;
 use super::wire::Wire;
 
 /// How long a cluster may take to get somewhere.
@@ -40,17 +41,29 @@ impl Cluster {
 
     /// As [`Self::new`], a broker for each of these numbers of shards.
     pub fn of_shards(shards: &[u32], options: &Options) -> Self {
+        Self::with(shards, |_| options.clone())
+    }
+
+    /// Three brokers, each on a machine of its own.
+    pub fn on(network: &Network, options: &Options) -> Self {
+        Self::with(&[1; 3], |node| Options { machine: Some(network.machine(node).clone()), ..options.clone() })
+    }
+
+    fn with(shards: &[u32], options: impl Fn(i32) -> Options) -> Self {
         let ports: BTreeMap<i32, u16> = (1..).zip(shards).map(|(node, _)| (node, free_port())).collect();
         let broker = |(node, shards): (i32, &u32)| {
             let others = ports.iter().filter(|(other, _)| **other != node);
-            let peers: Vec<String> = others.map(|(other, port)| format!("{other}@localhost:{port}")).collect();
-            let raft_addr = format!("127.0.0.1:{}", ports[&node]);
+            let host =
+                |node, beside: &str| options(node).machine.map_or(beside.to_owned(), |it| it.address.to_string());
+            let peer = |(other, port): (&i32, &u16)| format!("{other}@{}:{port}", host(*other, "localhost"));
+            let peers: Vec<String> = others.map(peer).collect();
+            let raft_addr = format!("{}:{}", host(node, "127.0.0.1"), ports[&node]);
             let command = ["--node-id", &node.to_string(), "raft-cluster", "--raft-addr", &raft_addr]
                 .into_iter()
                 .chain(["--peers", &peers.join(","), "--bootstrap", "--shards", &shards.to_string()])
                 .map(str::to_owned)
                 .collect();
-            (node, Broker::new(Options { command, ..options.clone() }))
+            (node, Broker::new(Options { command, ..options(node) }))
         };
         Self { brokers: (1..).zip(shards).map(broker).collect(), raft_ports: ports }
     }

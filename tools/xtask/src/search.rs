@@ -90,9 +90,10 @@ pub fn crash(options: &CrashOptions) -> Result<()> {
     rounds("crash::", "CHRONIK_CRASH_ROUNDS", options.rounds)
 }
 
-/// Faults of a loaded cluster's brokers.
+/// Faults of a loaded cluster's brokers, and of the network between them.
 pub fn campaign(options: &CampaignOptions) -> Result<()> {
-    rounds("campaign::", "CHRONIK_CAMPAIGN_HANDS", options.hands)
+    rounds("campaign::", "CHRONIK_CAMPAIGN_HANDS", options.hands)?;
+    rounds("cuts::", "CHRONIK_CAMPAIGN_HANDS", options.hands)
 }
 
 /// A black-box test for longer than in the gate, against the release build.

@@ -28,7 +28,7 @@ enum Probe {
     PythonModule(&'static str),
 }
 
-const PACKAGES: [(Need, &str, Probe); 13] = [
+const PACKAGES: [(Need, &str, Probe); 15] = [
     (Need::Build, "git", Probe::Program("git")),
     (Need::Build, "make", Probe::Program("make")),
     (Need::Build, "gcc", Probe::Program("gcc")),
@@ -39,6 +39,8 @@ const PACKAGES: [(Need, &str, Probe); 13] = [
     (Need::Clients, "maven", Probe::Program("mvn")),
     (Need::Clients, "python3-venv", Probe::PythonModule("ensurepip")),
     (Need::Clients, "e2fsprogs", Probe::File("/sbin/mkfs.ext4")),
+    (Need::Clients, "iproute2", Probe::File("/sbin/ip")),
+    (Need::Clients, "nftables", Probe::File("/usr/sbin/nft")),
     (Need::PowerCut, "user-mode-linux", Probe::Program("linux.uml")),
     (Need::PowerCut, "dmsetup", Probe::File("/sbin/dmsetup")),
     (Need::PowerCut, "xfsprogs", Probe::File("/sbin/mkfs.xfs")),
