@@ -315,8 +315,9 @@ impl Node {
             self.publisher.publish(&publication);
         }
         self.send(output.messages);
-        if !output.jobs.is_empty() {
-            self.jobs.borrow_mut().extend(output.jobs);
+        let has_work = !output.jobs.is_empty() || self.needs_snapshot();
+        self.jobs.borrow_mut().extend(output.jobs);
+        if has_work {
             self.jobs_changed.raise();
         }
         self.state_changed.raise();
@@ -339,6 +340,11 @@ impl Node {
             self.machine.borrow_mut().on_tick(self.rt.now());
             self.work.raise();
         }
+    }
+
+    /// Does a follower need a snapshot that there is not, and that is not under way?
+    fn needs_snapshot(&self) -> bool {
+        !self.stopping.get() && !self.snapshotting.get() && self.machine.borrow().wants_snapshot()
     }
 
     /// Ends everything, because of an error that is final.

@@ -288,6 +288,11 @@ impl Machine {
     }
 
     /// Does a follower need a snapshot that there is not?
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.raw.store().snapshot_is_wanted()
+    }
+
+    /// As [`Machine::wants_snapshot`]; asking takes it back, and raft asks again for as long as it is so.
     pub(super) fn take_snapshot_wanted(&mut self) -> bool {
         self.raw.store().take_snapshot_wanted()
     }

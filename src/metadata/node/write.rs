@@ -97,14 +97,14 @@ impl Writer {
         self.node.end_task();
     }
 
-    /// What is to be done next: records that fit into one write, or one job of another kind. `None`: the node stops, and
-    /// everything that was proposed before is done.
+    /// What is to be done next: records that fit into one write, or one job of another kind; nothing but a snapshot, if a
+    /// follower needs one while nothing changes. `None`: the node stops, and everything that was proposed before is done.
     async fn next_jobs(&self) -> Option<Vec<Job>> {
         let node = &self.node;
         let taken = || {
             let jobs = take_jobs(&mut node.jobs.borrow_mut());
             let ended = node.failure.borrow().is_some() || (node.stopping.get() && node.machine.borrow().is_idle());
-            match jobs.is_empty() {
+            match jobs.is_empty() && !node.needs_snapshot() {
                 false => Some(Some(jobs)),
                 true => ended.then_some(None),
             }

@@ -99,15 +99,18 @@ async fn recover(disk: &Disk, dir: &Path, identity: &Identity, newest: u64) -> R
     let voter = check_identity(dir, identity, &log.start, &image)?;
     check(dir, &log, &held, &image)?;
     let mut tail = Tail::new(hard_state(&log, &held), held.conf_state.clone(), (held.index, held.term));
-    let above = log.tail.entries_above(held.index);
-    tail.append(above).map_err(|reason| OpenError::inconsistent(dir, reason))?;
-    let stale = log.tail.last_index() < held.index;
+    let stale = log.tail.term_of(held.index) != Some(held.term);
+    if !stale {
+        let above = log.tail.entries_above(held.index);
+        tail.append(above).map_err(|reason| OpenError::inconsistent(dir, reason))?;
+    }
     tail.set_snapshot(held);
     let path = log_path(dir);
     let file = disk.open(&path, OpenMode::Write).await?;
     let mut wal = Wal::resume(disk, dir, file, log.end).await?;
     if stale {
-        // A leader's snapshot came, and the log was not begun anew before the end: now it is.
+        // A leader's snapshot came, and the log was not begun anew before the end: now it is. What it holds above the snapshot
+        // follows another entry than the snapshot's last, and was never committed.
         let start = LogStart::new(identity, voter.raft_id, (tail.last_index(), tail.last_term()));
         let first = LogRecord { start: Some(start), ..LogRecord::of(tail.hard_state(), &[]) };
         wal = Wal::create(disk, dir, &first).await?;
@@ -201,7 +204,9 @@ fn check(dir: &Path, log: &Log, held: &SnapshotImage, image: &Image) -> Result<(
         "the snapshot knows no voters".to_owned()
     } else if start.truncated_index > held.index {
         format!("the log begins after entry {}, the snapshot ends with entry {}", start.truncated_index, held.index)
-    } else if tail.last_index() >= held.index && tail.term_of(held.index) != Some(held.term) {
+    } else if tail.term_of(held.index).is_some_and(|term| term > held.term)
+        || (state.commit >= held.index && tail.term_of(held.index) != Some(held.term))
+    {
         format!("entry {} has term {} in the snapshot, another in the log", held.index, held.term)
     } else if state.commit > last {
         format!("entry {} was committed, the log ends with entry {last}", state.commit)

@@ -2,7 +2,7 @@
 //!
 //! *Which core*: metadata.
 //! *Invariants*: entries follow `truncated` without a gap; everything above the applied index is here; below it, at most
-//! [`TAIL_BYTES_MAX`] are kept for followers that are a little behind, and nothing above the last snapshot is ever missing both
+//! [`TAIL_BYTES_MAX`] are kept for followers that are a little behind, [`TAIL_BYTES_FOR_SLOW_MAX`] for those that are slow, and nothing above the last snapshot is ever missing both
 //! here and in it.
 //! *Not here*: disk. *Why* everything raft reads is in memory: its reads are synchronous, and metadata is small.
 
@@ -15,6 +15,8 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 /// Bytes of applied entries that stay in memory.
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
+/// The same while a follower that is heard still needs them: a snapshot would cost it more.
+pub const TAIL_BYTES_FOR_SLOW_MAX: usize = 32 << 20;
 
 /// A snapshot as followers get it.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +140,12 @@ impl Tail {
         self.snapshot = Some(snapshot);
     }
 
-    /// Did a follower need a snapshot that is not there? Asking takes it back.
+    /// Did a follower need a snapshot that is not there?
+    pub fn snapshot_is_wanted(&self) -> bool {
+        self.snapshot_wanted.get()
+    }
+
+    /// As [`Tail::snapshot_is_wanted`]; asking takes it back.
     pub fn take_snapshot_wanted(&self) -> bool {
         self.snapshot_wanted.take()
     }

@@ -13,6 +13,10 @@ use crate::metadata::image::Image;
 use crate::metadata::request::{Quorum, QuorumVoter, Request};
 use crate::rt::Monotonic;
 
+/// Entries are kept for a voter that is behind for as long as it is not silent for so long: then it is gone, and gets a snapshot
+/// when it returns.
+const VOTER_SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// See the module. Before the first term nobody is listened to.
 pub(super) struct Office {
     term: u64,
@@ -98,6 +102,17 @@ impl Machine {
         let before = self.office.voters.get(&raft_id).and_then(|heard| heard.caught_up);
         let caught_up = if has_all { Some(now) } else { before };
         self.office.voters.insert(raft_id, VoterHeard { at: now, caught_up });
+    }
+
+    /// Up to which entry every voter that was heard lately has all, or gets it by the snapshot on its way. Who is silent for
+    /// longer than [`VOTER_SILENCE_MAX`] is not waited for.
+    pub(super) fn held_by_all_heard(&self, now: Monotonic) -> u64 {
+        if self.reign != Some(self.office.term) {
+            return u64::MAX;
+        }
+        let heard = self.office.voters.iter().filter(|(_, heard)| now.since(heard.at) <= VOTER_SILENCE_MAX);
+        let progress = heard.filter_map(|(raft_id, _)| self.raw.raft.prs().get(*raft_id));
+        progress.map(|progress| progress.matched.max(progress.pending_snapshot)).min().unwrap_or(u64::MAX)
     }
 
     /// The group, as its leader sees it.
