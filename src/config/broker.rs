@@ -66,6 +66,12 @@ settings! {
         max_connections: usize = "max.connections", Kind::Int(at_least(0)), Some("2147483647");
         /// Largest record batch, bytes, as it comes from the producer.
         message_max_bytes: i32 = "message.max.bytes", Kind::Int(at_least(0)), Some("1048588");
+        /// Changes of the metadata after which it is written anew as a snapshot, and the log of them begins anew.
+        metadata_log_max_entries_between_snapshots: u64 =
+            "metadata.log.max.entries.between.snapshots", Kind::Long(at_least(1)), Some("100000");
+        /// The same by bytes of the log. Kafka's default is 20971520.
+        metadata_log_max_record_bytes_between_snapshots: u64 =
+            "metadata.log.max.record.bytes.between.snapshots", Kind::Long(at_least(1 << 10)), Some("67108864");
         /// In-sync replicas that a write with acks=-1 needs; a topic with fewer replicas needs them all. In a cluster of 3
         /// voters or more: 2.
         min_insync_replicas: i32 = "min.insync.replicas", Kind::Int(at_least(1)), Some("1");
@@ -230,7 +236,11 @@ mod tests {
     use super::*;
 
     /// Settings that Kafka does not have, or has no more.
-    const OURS: [&str; 2] = ["replica.catch.up.bytes.per.second.max", "replica.lag.max.messages"];
+    const OURS: [&str; 3] = [
+        "metadata.log.max.entries.between.snapshots",
+        "replica.catch.up.bytes.per.second.max",
+        "replica.lag.max.messages",
+    ];
 
     fn why_not(name: &str, text: &str) -> String {
         check(name, text).err().unwrap_or_else(|| panic!("{name}={text} was taken"))
@@ -292,8 +302,12 @@ mod tests {
 
     #[test]
     fn defaults_are_kafkas_but_for_what_failover_waits_for() {
-        const OTHER_DEFAULTS: [&str; 3] =
-            ["broker.heartbeat.interval.ms", "broker.session.timeout.ms", "replica.lag.time.max.ms"];
+        const OTHER_DEFAULTS: [&str; 4] = [
+            "broker.heartbeat.interval.ms",
+            "broker.session.timeout.ms",
+            "metadata.log.max.record.bytes.between.snapshots",
+            "replica.lag.time.max.ms",
+        ];
         let config = BrokerConfig::default();
         assert_eq!((config.num_partitions, config.message_max_bytes), (1, 1_048_588));
         assert_eq!(config.fetch_max_bytes, 55 << 20);

@@ -64,7 +64,8 @@ pub struct NodeOptions {
     pub initial_voters: Option<Vec<Voter>>,
     /// What decisions are made by.
     pub rules: Rules,
-    /// A snapshot is due when the log has grown by so many bytes since the last.
+    /// A snapshot is due when the log has grown by so many bytes since the last; no more of it stays in memory for followers
+    /// than these, but for those that are slow.
     pub snapshot_bytes: u64,
     /// Or by so many entries.
     pub snapshot_entries: u64,
@@ -136,7 +137,7 @@ impl Node {
         let opened = open::open(&disk, dir, &options.identity, options.initial_voters.as_deref()).await?;
         let Opened { wal, tail, image, voter } = opened;
         let seed = rt.random_u64();
-        let machine = Machine::new(voter, options.rules, image, tail, seed)
+        let machine = Machine::new(voter, options.rules, image, tail, seed, options.snapshot_bytes)
             .map_err(|error| OpenError::Inconsistent { dir: dir.to_owned(), reason: error.to_string() })?;
         let is_alone = machine.is_alone();
         let stats = Stats::new(options.metrics.clone());

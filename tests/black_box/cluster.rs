@@ -6,3 +6,5 @@ mod founding;
 mod metadata;
 mod peers;
 mod replication;
+mod scale;
+mod snapshots;

@@ -364,7 +364,6 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
             "internal.metadata.log.segment.bytes",
             "internal.metadata.max.batch.size.in.bytes",
             "metadata.log.dir",
-            "metadata.log.max.record.bytes.between.snapshots",
             "metadata.log.max.snapshot.interval.ms",
             "metadata.log.segment.bytes",
             "metadata.log.segment.ms",

@@ -24,7 +24,7 @@ use crate::metadata::controller::{Decision, Rules};
 use crate::metadata::image::{Delta, Image, Voter};
 use crate::metadata::publish::Publication;
 use crate::metadata::raft_log::record::LogRecord;
-use crate::metadata::raft_log::tail::{SnapshotImage, Tail};
+use crate::metadata::raft_log::tail::{SnapshotImage, TAIL_BYTES_MAX, Tail};
 use crate::metadata::request::{Reply, Request, SubmitError};
 use crate::model::{BrokerId, TopicId};
 use crate::rt::Monotonic;
@@ -55,6 +55,8 @@ pub(super) struct Machine {
     reign: Option<u64>,
     office: Office,
     waiting: VecDeque<Waiting>,
+    /// Bytes of applied entries that stay in memory whoever needs them.
+    tail_bytes_max: usize,
     /// Entries up to here must stay in the tail: a snapshot is under way.
     keep_above: Option<u64>,
     elections: u64,
@@ -94,7 +96,14 @@ impl Output {
 
 impl Machine {
     /// The node as it comes back; a lone voter campaigns at once.
-    pub(super) fn new(voter: Voter, rules: Rules, image: Image, tail: Tail, seed: u64) -> raft::Result<Machine> {
+    pub(super) fn new(
+        voter: Voter,
+        rules: Rules,
+        image: Image,
+        tail: Tail,
+        seed: u64,
+        snapshot_bytes: u64,
+    ) -> raft::Result<Machine> {
         let config = Config {
             id: voter.raft_id,
             election_tick: ELECTION_TICKS,
@@ -118,6 +127,7 @@ impl Machine {
             reign: None,
             office: Office::default(),
             waiting: VecDeque::new(),
+            tail_bytes_max: usize::try_from(snapshot_bytes).unwrap_or(usize::MAX).min(TAIL_BYTES_MAX),
             keep_above: None,
             elections: 0,
             seed,

@@ -226,6 +226,7 @@ impl Writer {
             machine.on_persisted(number);
             machine.on_installed(image)
         };
+        tracing::info!("metadata: the leader's snapshot at {} is installed", held.index);
         self.node.stats.on_image(&publication.image);
         self.node.publisher.publish(&publication);
         self.node.send(messages);

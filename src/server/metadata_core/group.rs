@@ -95,6 +95,8 @@ async fn open_node(world: &World, setup: &Setup, data_dir: &DataDir, charter: &C
     let voters = charter.voters.iter().map(|(node, directory_id)| initial_voter(*node, *directory_id)).collect();
     let options = NodeOptions {
         initial_voters: Some(voters),
+        snapshot_bytes: setup.config.broker.metadata_log_max_record_bytes_between_snapshots,
+        snapshot_entries: setup.config.broker.metadata_log_max_entries_between_snapshots,
         metrics: setup.metrics.metadata.clone(),
         ..NodeOptions::standalone(raft_identity, rules(setup))
     };

@@ -8,6 +8,7 @@ use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
@@ -113,6 +114,22 @@ impl Cluster {
         names
     }
 
+    /// Waits until these brokers all know the same of `topics` topics, each partition of which is led, and in sync on all replicas.
+    pub fn await_alike(&self, nodes: &[i32], topics: usize) -> Vec<MetadataResponseTopic> {
+        eventually(LIMIT, "all know the same", || {
+            let mut known = nodes.iter().map(|node| self.metadata(*node).topics);
+            let first = known.next().expect("some brokers");
+            let is_whole = |topic: &MetadataResponseTopic| {
+                let of_all = |partition: &MetadataResponsePartition| {
+                    partition.leader_id.0 >= 0 && partition.isr_nodes.len() == partition.replica_nodes.len()
+                };
+                topic.partitions.iter().all(of_all)
+            };
+            let is_good = first.len() == topics && first.iter().all(is_whole) && known.all(|other| other == first);
+            is_good.then_some(first)
+        })
+    }
+
     /// Waits until all of these brokers name the same running one as controller.
     pub fn controller(&mut self, nodes: &[i32]) -> i32 {
         let running = self.running();
@@ -150,9 +167,14 @@ impl Cluster {
 
     /// As [`Self::create_topic`], with so many replicas.
     pub fn create_topic_of(&self, node: i32, name: &str, replicas: i16) -> i16 {
+        self.create_topic_with(node, name, 3, replicas)
+    }
+
+    /// As [`Self::create_topic_of`], with so many partitions.
+    pub fn create_topic_with(&self, node: i32, name: &str, partitions: i32, replicas: i16) -> i16 {
         let topic = CreatableTopic::default()
             .with_name(TopicName(StrBytes::from_string(name.to_owned())))
-            .with_num_partitions(3)
+            .with_num_partitions(partitions)
             .with_replication_factor(replicas);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         Wire::connect(&self[node].bootstrap()).ask(&request, 7).topics[0].error_code

@@ -13,7 +13,7 @@ use crate::metadata::image::{Delta, Image};
 use crate::metadata::node::report;
 use crate::metadata::publish::Publication;
 use crate::metadata::raft_log::record::LogRecord;
-use crate::metadata::raft_log::tail::{SnapshotImage, TAIL_BYTES_FOR_SLOW_MAX, TAIL_BYTES_MAX};
+use crate::metadata::raft_log::tail::{SnapshotImage, TAIL_BYTES_FOR_SLOW_MAX};
 use crate::metadata::request::SubmitError;
 use crate::rt::Monotonic;
 
@@ -36,9 +36,10 @@ impl Machine {
         if !Arc::ptr_eq(&before, &self.image) {
             output.publication = Some(Publication { image: self.image.clone(), delta: Arc::new(delta) });
             let keep_above = self.keep_above.unwrap_or(u64::MAX).min(self.image.version());
+            let bytes_max = self.tail_bytes_max;
             let needed_above = self.held_by_all_heard(now).min(keep_above);
             let store = self.raw.mut_store();
-            store.trim(needed_above, TAIL_BYTES_MAX);
+            store.trim(needed_above, bytes_max);
             store.trim(keep_above, TAIL_BYTES_FOR_SLOW_MAX);
         }
         for waiting in self.waiting.iter_mut().take_while(|waiting| waiting.version <= self.image.version()) {
