@@ -25,7 +25,7 @@ mod snapshot;
 pub use apply::ApplyError;
 pub use delta::Delta;
 pub use ordered_map::OrderedMap;
-pub use snapshot::{IMAGE_BYTES_MAX, ImageError};
+pub use snapshot::ImageError;
 
 /// Number of a partition record's version: one more with every change of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

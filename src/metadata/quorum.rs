@@ -15,3 +15,6 @@ pub use control::Control;
 pub use founding::{Charter, Founding, FoundingError};
 pub use peers::Peers;
 pub use transport::{StreamError, Transport};
+
+#[cfg(test)]
+mod tests;

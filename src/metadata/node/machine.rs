@@ -23,6 +23,7 @@ use crate::metadata::change::Change;
 use crate::metadata::controller::{Decision, Rules};
 use crate::metadata::image::{Delta, Image, Voter};
 use crate::metadata::publish::Publication;
+use crate::metadata::raft_log::RECORD_BYTES_MAX;
 use crate::metadata::raft_log::record::LogRecord;
 use crate::metadata::raft_log::tail::{SnapshotImage, TAIL_BYTES_MAX, Tail};
 use crate::metadata::request::{Reply, Request, SubmitError};
@@ -287,14 +288,16 @@ impl Machine {
         Some((self.image.clone(), SnapshotImage { index, term, conf_state, image: Default::default() }))
     }
 
-    /// The snapshot is durable (or, `None`, is not to be): gives the first record of the log that begins after it.
+    /// The snapshot is durable (or, `None`, is not to be): gives the first record of the log that begins after it, unless so much
+    /// has changed since that it would be no record.
     pub(super) fn end_snapshot(&mut self, snapshot: Option<SnapshotImage>) -> Option<LogRecord> {
         self.keep_above = None;
         let store = self.raw.mut_store();
         let snapshot = snapshot.filter(|new| store.snapshot_image().is_none_or(|held| held.index < new.index))?;
-        let record = LogRecord::of(store.hard_state(), &store.entries_above(snapshot.index));
+        let entries = store.entries_above(snapshot.index);
         store.set_snapshot(snapshot);
-        Some(record)
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        (bytes <= RECORD_BYTES_MAX / 2).then(|| LogRecord::of(store.hard_state(), &entries))
     }
 
     /// Does a follower need a snapshot that there is not?

@@ -2,7 +2,8 @@
 //!
 //! *Which core*: metadata.
 //! *Invariants*: one stream per peer and direction, in order (lesson 44): a newer one takes the older one's place; a message
-//! counts only from the voter, and the directory, that its stream is of; a snapshot is handed on once it is whole.
+//! counts only from the voter, and the directory, that its stream is of; a snapshot is handed on once it is whole, and begun anew
+//! with the stream.
 //! *Not here*: accepting and greeting (server).
 
 use std::cell::RefCell;
@@ -13,12 +14,12 @@ use bytes::{Bytes, BytesMut};
 use net::peer_frame::{PeerFrameError, PeerFrameReader};
 use net::stream::ReadHalf;
 use raft::eraftpb::Message;
+use storage::disk::SMALL_FILE_BYTES_MAX;
 
 use super::link::Link;
 use super::message::{self, Frame};
 use super::peers::Peers;
 use crate::limits;
-use crate::metadata::image::IMAGE_BYTES_MAX;
 use crate::metadata::node::Node;
 use crate::metadata::request::Request;
 use crate::model::BrokerId;
@@ -143,7 +144,9 @@ impl Transport {
             match message::from_bytes(body).map_err(malformed)? {
                 Frame::Message(message) => self.take(raft_id, message)?,
                 Frame::Snapshot(message, bytes) => {
-                    let image_bytes = usize::try_from(bytes).ok().filter(|bytes| (1..=IMAGE_BYTES_MAX).contains(bytes));
+                    // More could not be kept.
+                    let is_good = (1..=SMALL_FILE_BYTES_MAX).contains(&bytes);
+                    let image_bytes = usize::try_from(bytes).ok().filter(|_| is_good);
                     let image_bytes = image_bytes.ok_or_else(|| malformed(format!("an image of {bytes} bytes")))?;
                     assembly = Some(Assembly { message, image: BytesMut::new(), image_bytes });
                 }
