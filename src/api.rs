@@ -12,6 +12,9 @@ pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod error;
 pub mod fetch;
 pub mod incremental_alter_configs;
@@ -61,8 +64,11 @@ pub const TABLE: &[Api] = &[
     Api { key: ApiKey::OffsetForLeaderEpoch, min: 2, max: 4 },
     Api { key: ApiKey::DescribeConfigs, min: 1, max: 4 },
     Api { key: ApiKey::CreatePartitions, min: 0, max: 3 },
+    Api { key: ApiKey::ElectLeaders, min: 0, max: 2 },
     Api { key: ApiKey::IncrementalAlterConfigs, min: 0, max: 1 },
+    Api { key: ApiKey::DescribeQuorum, min: 0, max: 2 },
     Api { key: ApiKey::DescribeCluster, min: 0, max: 2 },
+    Api { key: ApiKey::DescribeTopicPartitions, min: 0, max: 0 },
 ];
 
 /// The table's row for a key, if it is served.
@@ -194,11 +200,20 @@ pub fn dispatch(broker: &Rc<Broker>, frame: Bytes) -> Result<Pending, Close> {
                 async move { head.answer(&broker, &create_partitions::run(&broker, decode(head, body)?).await) },
             ))
         }
+        ApiKey::ElectLeaders => later(Box::pin(async move {
+            head.answer(&broker, &elect_leaders::run(&broker, head, decode(head, body)?).await)
+        })),
         ApiKey::IncrementalAlterConfigs => later(Box::pin(async move {
             head.answer(&broker, &incremental_alter_configs::run(&broker, decode(head, body)?).await)
         })),
+        ApiKey::DescribeQuorum => later(Box::pin(async move {
+            head.answer(&broker, &describe_quorum::run(&broker, head, decode(head, body)?).await)
+        })),
         ApiKey::DescribeCluster => {
             head.answer(&broker, &describe_cluster::run(&broker, head, &decode(head, body)?)).map(Pending::Ready)
+        }
+        ApiKey::DescribeTopicPartitions => {
+            head.answer(&broker, &describe_topic_partitions::run(&broker, &decode(head, body)?)).map(Pending::Ready)
         }
         key => Err(Close::NotServed { key: key as i16, version: head.version }),
     }

@@ -38,6 +38,9 @@ pub const RESPONSE_BYTES_PER_WRITE: usize = 256 << 10;
 /// Partitions that are opened at once at a start or after a creation: enough to keep the device busy, few enough for memory.
 pub const PARTITIONS_OPENING_MAX: usize = 64;
 
+/// Partitions in one answer to DescribeTopicPartitions, as many as Kafka's default allows.
+pub const DESCRIBED_PARTITIONS_MAX: usize = 2_000;
+
 /// Logs under maintenance (zeros, rolls, retention) at once in a shard.
 pub const LOGS_IN_MAINTENANCE_MAX: usize = 8;
 

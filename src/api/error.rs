@@ -8,7 +8,7 @@ use storage::batch::{BatchError, ProducedError};
 use crate::message::{DeleteRecordsError, FetchError, ListOffsetsError, ProduceError};
 use crate::metadata::controller::{
     AllocateProducerIdsError, AlterConfigsError, CreatePartitionsError, CreateTopicError, DeleteTopicError,
-    IncarnationError,
+    ElectLeaderError, IncarnationError,
 };
 use crate::metadata::request::SubmitError;
 
@@ -160,6 +160,18 @@ impl KafkaCode for CreatePartitionsError {
             CreatePartitionsError::InvalidReplicationFactor(_) => ResponseError::InvalidReplicationFactor,
             CreatePartitionsError::InvalidRequest(_) => ResponseError::InvalidRequest,
             CreatePartitionsError::TooManyPartitions => ResponseError::PolicyViolation,
+        };
+        error.code()
+    }
+}
+
+impl KafkaCode for ElectLeaderError {
+    fn code(&self) -> Code {
+        let error = match self {
+            ElectLeaderError::UnknownPartition(_) => ResponseError::UnknownTopicOrPartition,
+            ElectLeaderError::NotNeeded => ResponseError::ElectionNotNeeded,
+            ElectLeaderError::PreferredLeaderNotAvailable => ResponseError::PreferredLeaderNotAvailable,
+            ElectLeaderError::EligibleLeadersNotAvailable => ResponseError::EligibleLeadersNotAvailable,
         };
         error.code()
     }

@@ -16,9 +16,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::api::Head;
 use crate::api::create_topics;
-use crate::api::error::Code;
+use crate::api::error::{self, Code};
 use crate::broker::Broker;
-use crate::metadata::image::{Broker as RegisteredBroker, Image, Topic};
+use crate::metadata::image::{Broker as RegisteredBroker, Image, Partition, Topic};
 use crate::model::{BrokerId, TopicId};
 
 /// Serves the request.
@@ -42,7 +42,7 @@ pub async fn run(broker: &Rc<Broker>, head: Head, request: MetadataRequest) -> M
     }
     let image = broker.image();
     let topics = match wanted {
-        None => image.topics().map(|topic| describe(topic)).collect(),
+        None => image.topics().map(|topic| describe(&image, topic)).collect(),
         Some(topics) => topics.into_iter().map(|topic| find(&image, head, topic, &refused)).collect(),
     };
     respond(&image, topics)
@@ -73,7 +73,7 @@ fn find(image: &Image, head: Head, wanted: MetadataRequestTopic, refused: &[(Str
         _ => (image.topic(TopicId(id)), ResponseError::UnknownTopicId.code()),
     };
     match topic {
-        Some(topic) => describe(topic),
+        Some(topic) => describe(image, topic),
         // Versions before 12 have no null name.
         None => MetadataResponseTopic::default()
             .with_error_code(missing)
@@ -82,15 +82,16 @@ fn find(image: &Image, head: Head, wanted: MetadataRequestTopic, refused: &[(Str
     }
 }
 
-fn describe(topic: &Topic) -> MetadataResponseTopic {
+fn describe(image: &Image, topic: &Topic) -> MetadataResponseTopic {
     let partitions = topic.partitions.iter().map(|(index, partition)| {
         MetadataResponsePartition::default()
-            .with_error_code(if partition.leader.is_some() { 0 } else { ResponseError::LeaderNotAvailable.code() })
+            .with_error_code(leader_code(partition))
             .with_partition_index(*index)
-            .with_leader_id(partition.leader.map_or(WireBrokerId(-1), wire))
+            .with_leader_id(wire_leader(partition))
             .with_leader_epoch(partition.leader_epoch.0)
-            .with_replica_nodes(partition.replicas.iter().copied().map(wire).collect())
-            .with_isr_nodes(partition.isr.iter().copied().map(wire).collect())
+            .with_replica_nodes(wire_all(&partition.replicas))
+            .with_isr_nodes(wire_all(&partition.isr))
+            .with_offline_replicas(offline_replicas(image, partition).map(wire).collect())
     });
     MetadataResponseTopic::default()
         .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
@@ -98,8 +99,27 @@ fn describe(topic: &Topic) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
-fn wire(id: BrokerId) -> WireBrokerId {
+/// What a partition's row says of its leader.
+pub(super) fn leader_code(partition: &Partition) -> Code {
+    if partition.leader.is_some() { error::NONE } else { ResponseError::LeaderNotAvailable.code() }
+}
+
+/// Replicas of brokers that are not there.
+pub(super) fn offline_replicas<'a>(image: &'a Image, partition: &'a Partition) -> impl Iterator<Item = BrokerId> + 'a {
+    let is_offline = |id: &BrokerId| image.brokers().get(id).is_none_or(|broker| broker.fenced);
+    partition.replicas.iter().copied().filter(is_offline)
+}
+
+pub(super) fn wire(id: BrokerId) -> WireBrokerId {
     WireBrokerId(id.0)
+}
+
+pub(super) fn wire_all(ids: &[BrokerId]) -> Vec<WireBrokerId> {
+    ids.iter().copied().map(wire).collect()
+}
+
+pub(super) fn wire_leader(partition: &Partition) -> WireBrokerId {
+    partition.leader.map_or(WireBrokerId(-1), wire)
 }
 
 /// Where clients reach a broker.

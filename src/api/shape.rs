@@ -28,6 +28,8 @@ enum Form {
     TextArray,
     /// A struct by itself.
     Struct(&'static [Field]),
+    /// A struct, or null: a byte before it says which.
+    MaybeStruct(&'static [Field]),
     /// Not at this place: a tagged field of this number, behind the struct's other fields (KIP-482).
     Tagged(u64, &'static Form),
 }
@@ -168,6 +170,9 @@ impl Walk<'_> {
             }
             Form::TextArray => (0..self.count()?).try_for_each(|_| self.sized(2)),
             Form::Struct(fields) => self.fields(fields),
+            // The decoder refuses what is neither 1 nor -1.
+            Form::MaybeStruct(fields) if self.byte()? == 1 => self.fields(fields),
+            Form::MaybeStruct(_) => Ok(()),
             Form::Tagged(..) => Ok(()),
         }
     }

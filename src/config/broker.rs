@@ -77,9 +77,10 @@ settings! {
         min_insync_replicas: i32 = "min.insync.replicas", Kind::Int(at_least(1)), Some("1");
         /// Partitions of a topic that is created without a number of its own.
         num_partitions: i32 = "num.partitions", Kind::Int(between(1, I32_MAX)), Some("1");
-        /// How often it is looked whether leaders are to be brought back, s.
+        /// How often it is looked whether leaders are to be brought back, s. Kafka's default is 300: here a planned move takes a
+        /// moment, and until then the others do the work of a broker that is back.
         leader_imbalance_check_interval_seconds: u64 =
-            "leader.imbalance.check.interval.seconds", Kind::Long(at_least(1)), Some("300");
+            "leader.imbalance.check.interval.seconds", Kind::Long(at_least(1)), Some("10");
         /// How long the state of an idempotent producer that writes nothing is kept, ms.
         producer_id_expiration_ms: i64 = "producer.id.expiration.ms", Kind::Int(at_least(1)), Some("86400000");
         /// Bytes of requests that may be in memory at once, in the whole broker; -1: the broker's own bound.
@@ -302,9 +303,10 @@ mod tests {
 
     #[test]
     fn defaults_are_kafkas_but_for_what_failover_waits_for() {
-        const OTHER_DEFAULTS: [&str; 4] = [
+        const OTHER_DEFAULTS: [&str; 5] = [
             "broker.heartbeat.interval.ms",
             "broker.session.timeout.ms",
+            "leader.imbalance.check.interval.seconds",
             "metadata.log.max.record.bytes.between.snapshots",
             "replica.lag.time.max.ms",
         ];

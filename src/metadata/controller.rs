@@ -32,7 +32,7 @@ pub use configs::{AlterConfigsError, ConfigAlteration, ConfigOperation, ConfigTa
 pub use elections::{ElectLeaderError, ElectLeadersOutcome, Election, PartitionName, balance, elect_leaders};
 pub use isr::alter_isr;
 pub use liveness::Liveness;
-pub use names::TOPIC_NAME_BYTES_MAX;
+pub use names::{CLUSTER_METADATA, TOPIC_NAME_BYTES_MAX};
 pub use partitions::{CreatePartitionsError, PartitionIncrease, create_partitions};
 pub use topics::{
     CreateTopicError, CreatedTopic, DeleteTopicError, DeletedTopic, ManualAssignment, NewTopic, TopicRef,

@@ -8,3 +8,4 @@ mod peers;
 mod replication;
 mod scale;
 mod snapshots;
+mod tools;

@@ -9,6 +9,8 @@ use kafka_protocol::messages::create_topics_request::{
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -84,6 +86,9 @@ fn decode(key: ApiKey, version: i16, mut body: Bytes) -> Option<usize> {
         CreatePartitions => CreatePartitionsRequest,
         IncrementalAlterConfigs => IncrementalAlterConfigsRequest,
         DescribeCluster => DescribeClusterRequest,
+        ElectLeaders => ElectLeadersRequest,
+        DescribeQuorum => DescribeQuorumRequest,
+        DescribeTopicPartitions => DescribeTopicPartitionsRequest,
     }
     .ok()
     .map(|()| body.len())
@@ -178,6 +183,22 @@ fn samples() -> Vec<Vec<u8>> {
         IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
     });
     samples.add(|_| DescribeClusterRequest::default());
+    samples.add(|_| {
+        let named = TopicPartitions::default().with_topic(topic()).with_partitions(vec![1, 2]);
+        ElectLeadersRequest::default().with_topic_partitions(Some(vec![named; 2]))
+    });
+    samples.add(|_| {
+        let asked = describe_quorum_request::TopicData::default()
+            .with_topic_name(topic())
+            .with_partitions(vec![describe_quorum_request::PartitionData::default(); 2]);
+        DescribeQuorumRequest::default().with_topics(vec![asked])
+    });
+    samples.add(|_| {
+        let cursor = Cursor::default().with_topic_name(topic()).with_partition_index(3);
+        DescribeTopicPartitionsRequest::default()
+            .with_topics(vec![TopicRequest::default().with_name(topic()); 2])
+            .with_cursor(Some(cursor))
+    });
     samples.0
 }
 

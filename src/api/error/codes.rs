@@ -42,6 +42,28 @@ codes! {
     ProduceResponse: responses/partition_responses/error_code;
 }
 
+impl Codes for DescribeQuorumResponse {
+    fn codes(&self) -> impl Iterator<Item = Code> {
+        let of_partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        once(self.error_code).chain(of_partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Codes for DescribeTopicPartitionsResponse {
+    fn codes(&self) -> impl Iterator<Item = Code> {
+        let of_topics = self.topics.iter().map(|topic| topic.error_code);
+        let of_partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+        of_topics.chain(of_partitions.map(|partition| partition.error_code))
+    }
+}
+
+impl Codes for ElectLeadersResponse {
+    fn codes(&self) -> impl Iterator<Item = Code> {
+        let of_partitions = self.replica_election_results.iter().flat_map(|topic| &topic.partition_result);
+        once(self.error_code).chain(of_partitions.map(|partition| partition.error_code))
+    }
+}
+
 impl Codes for FetchResponse {
     fn codes(&self) -> impl Iterator<Item = Code> {
         let of_partitions = self.responses.iter().flat_map(|topic| &topic.partitions);

@@ -5,7 +5,7 @@
 
 use kafka_protocol::messages::ApiKey;
 
-use super::Form::{Array, Blob, Fixed, FixedArray, Struct, Tagged, Text, TextArray};
+use super::Form::{Array, Blob, Fixed, FixedArray, MaybeStruct, Struct, Tagged, Text, TextArray};
 use super::{Field, LAST};
 
 const PRODUCE: &[Field] = &[
@@ -150,6 +150,21 @@ const INCREMENTAL_ALTER_CONFIGS: &[Field] = &[
     Field(0, LAST, Fixed(1)),
 ];
 
+const ELECT_LEADERS: &[Field] = &[
+    Field(1, LAST, Fixed(1)),
+    Field(0, LAST, Array(&[Field(0, LAST, Text), Field(0, LAST, FixedArray(4))])),
+    Field(0, LAST, Fixed(4)),
+];
+
+const DESCRIBE_QUORUM: &[Field] =
+    &[Field(0, LAST, Array(&[Field(0, LAST, Text), Field(0, LAST, Array(&[Field(0, LAST, Fixed(4))]))]))];
+
+const DESCRIBE_TOPIC_PARTITIONS: &[Field] = &[
+    Field(0, LAST, Array(&[Field(0, LAST, Text)])),
+    Field(0, LAST, Fixed(4)),
+    Field(0, LAST, MaybeStruct(&[Field(0, LAST, Text), Field(0, LAST, Fixed(4))])),
+];
+
 /// The first flexible version of an API (KIP-482), and its fields.
 pub(super) fn of(key: ApiKey) -> Option<(i16, &'static [Field])> {
     Some(match key {
@@ -166,6 +181,9 @@ pub(super) fn of(key: ApiKey) -> Option<(i16, &'static [Field])> {
         ApiKey::DescribeConfigs => (4, DESCRIBE_CONFIGS),
         ApiKey::CreatePartitions => (2, CREATE_PARTITIONS),
         ApiKey::IncrementalAlterConfigs => (1, INCREMENTAL_ALTER_CONFIGS),
+        ApiKey::ElectLeaders => (2, ELECT_LEADERS),
+        ApiKey::DescribeQuorum => (0, DESCRIBE_QUORUM),
+        ApiKey::DescribeTopicPartitions => (0, DESCRIBE_TOPIC_PARTITIONS),
         ApiKey::DescribeCluster => (0, &[Field(0, LAST, Fixed(1)), Field(1, LAST, Fixed(1)), Field(2, LAST, Fixed(1))]),
         _ => return None,
     })

@@ -4,8 +4,8 @@
 
 /// Longest name, in bytes: what leaves room for `-<partition>` and a suffix in a file name.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
-/// Kafka's own metadata log; nobody may take its name.
-const CLUSTER_METADATA: &str = "__cluster_metadata";
+/// The metadata log, by Kafka's name; no topic may take it.
+pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 
 /// Why `name` is no topic's name.
 pub(super) fn fault(name: &str) -> Option<String> {

@@ -29,7 +29,13 @@ pub struct Cluster {
 impl Cluster {
     /// Three brokers, founded and ready.
     pub fn start() -> Self {
-        let mut cluster = Self::new(3, &Options::default());
+        Self::with(&[])
+    }
+
+    /// Three brokers with these settings, founded and ready.
+    pub fn with(settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut cluster = Self::new(3, &Options { settings, ..Options::default() });
         cluster.launch(&[1, 2, 3]);
         cluster.await_ready(&[1, 2, 3]);
         cluster
@@ -42,15 +48,15 @@ impl Cluster {
 
     /// As [`Self::new`], a broker for each of these numbers of shards.
     pub fn of_shards(shards: &[u32], options: &Options) -> Self {
-        Self::with(shards, |_| options.clone())
+        Self::build(shards, |_| options.clone())
     }
 
     /// Three brokers, each on a machine of its own.
     pub fn on(network: &Network, options: &Options) -> Self {
-        Self::with(&[1; 3], |node| Options { machine: Some(network.machine(node).clone()), ..options.clone() })
+        Self::build(&[1; 3], |node| Options { machine: Some(network.machine(node).clone()), ..options.clone() })
     }
 
-    fn with(shards: &[u32], options: impl Fn(i32) -> Options) -> Self {
+    fn build(shards: &[u32], options: impl Fn(i32) -> Options) -> Self {
         let ports: BTreeMap<i32, u16> = (1..).zip(shards).map(|(node, _)| (node, free_port())).collect();
         let broker = |(node, shards): (i32, &u32)| {
             let others = ports.iter().filter(|(other, _)| **other != node);

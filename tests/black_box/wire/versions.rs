@@ -10,6 +10,9 @@ use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, D
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
+use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic;
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -33,8 +36,10 @@ const INVALID_REQUIRED_ACKS: i16 = 21;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const INVALID_PARTITIONS: i16 = 37;
 const INVALID_CONFIG: i16 = 40;
+const INVALID_REQUEST: i16 = 42;
 const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 const UNKNOWN_LEADER_EPOCH: i16 = 75;
+const ELECTION_NOT_NEEDED: i16 = 84;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 const MISMATCHED_ENDPOINT_TYPE: i16 = 114;
 
@@ -134,6 +139,9 @@ impl Client {
             ApiKey::CreatePartitions => self.create_partitions(),
             ApiKey::IncrementalAlterConfigs => self.incremental_alter_configs(),
             ApiKey::DescribeCluster => self.describe_cluster(),
+            ApiKey::ElectLeaders => self.elect_leaders(),
+            ApiKey::DescribeQuorum => self.describe_quorum(),
+            ApiKey::DescribeTopicPartitions => self.describe_topic_partitions(),
             other => panic!("{other:?} is served, and nobody asks for it here"),
         }
     }
@@ -431,5 +439,81 @@ impl Client {
             let response = self.ask(&DescribeClusterRequest::default().with_endpoint_type(2));
             assert_eq!(response.error_code, MISMATCHED_ENDPOINT_TYPE);
         }
+    }
+    fn elect_leaders(&mut self) {
+        let named = TopicPartitions::default().with_topic(self.name()).with_partitions(vec![0, NO_PARTITION]);
+        let request = ElectLeadersRequest::default().with_timeout_ms(10_000);
+        let response = self.ask(&request.clone().with_topic_partitions(Some(vec![named])));
+        assert_eq!((response.error_code, response.replica_election_results.len()), (0, 1));
+        let of_topic = &response.replica_election_results[0];
+        assert_eq!(of_topic.topic, self.name());
+        let codes: Vec<_> = of_topic.partition_result.iter().map(|one| (one.partition_id, one.error_code)).collect();
+        assert_eq!(codes, [(0, ELECTION_NOT_NEEDED), (NO_PARTITION, UNKNOWN_TOPIC_OR_PARTITION)]);
+        // All partitions, without those that need none.
+        let all = self.ask(&request.clone().with_topic_partitions(None));
+        assert_eq!((all.error_code, all.replica_election_results.len()), (0, 0));
+        if self.version >= 1 && shared::foreign().is_none() {
+            assert_eq!(self.ask(&request.with_election_type(9)).error_code, INVALID_REQUEST);
+        }
+    }
+
+    fn describe_quorum(&mut self) {
+        let asked = |name: &str| {
+            let partition = describe_quorum_request::PartitionData::default();
+            let topic = describe_quorum_request::TopicData::default()
+                .with_topic_name(topic_name(name))
+                .with_partitions(vec![partition]);
+            DescribeQuorumRequest::default().with_topics(vec![topic])
+        };
+        let response = self.ask(&asked("__cluster_metadata"));
+        let group = &response.topics[0].partitions[0];
+        assert_eq!((response.error_code, group.error_code, group.current_voters.len()), (0, 0, 1));
+        let voter = &group.current_voters[0];
+        assert_eq!((voter.replica_id, group.leader_id), (self.broker, self.broker));
+        assert!(group.high_watermark > 0 && voter.log_end_offset >= group.high_watermark);
+        assert_eq!(voter.last_caught_up_timestamp > 0, self.version >= 1);
+        assert_eq!(response.nodes.len(), usize::from(self.version >= 2));
+        let refused = self.ask(&asked(&self.name.clone()));
+        assert_eq!(refused.topics[0].partitions[0].error_code, UNKNOWN_TOPIC_OR_PARTITION);
+    }
+
+    fn describe_topic_partitions(&mut self) {
+        let two = fresh_name("versions-two");
+        create_topic(&self.bootstrap, &two, 2, &[]);
+        let unknown = fresh_name("versions-unknown");
+        let named = |name: &str| TopicRequest::default().with_name(topic_name(name));
+        let request = DescribeTopicPartitionsRequest::default()
+            .with_topics([&two, &unknown, &self.name].map(|name| named(name)).to_vec())
+            .with_response_partition_limit(2000);
+        let shown = |topics: &[DescribeTopicPartitionsResponseTopic]| -> Vec<(String, i16, Vec<i32>)> {
+            let name =
+                |topic: &DescribeTopicPartitionsResponseTopic| topic.name.clone().unwrap_or_default().to_string();
+            let indexes = |topic: &DescribeTopicPartitionsResponseTopic| {
+                topic.partitions.iter().map(|partition| partition.partition_index).collect()
+            };
+            topics.iter().map(|topic| (name(topic), topic.error_code, indexes(topic))).collect()
+        };
+        let mine = (self.name.clone(), 0, vec![0]);
+        let whole = self.ask(&request);
+        let missing = (unknown, UNKNOWN_TOPIC_OR_PARTITION, Vec::new());
+        assert_eq!(shown(&whole.topics), [mine.clone(), (two.clone(), 0, vec![0, 1]), missing.clone()]);
+        assert_eq!(whole.next_cursor, None);
+        let partition = &whole.topics[0].partitions[0];
+        assert_eq!(
+            (partition.error_code, partition.leader_id, &partition.isr_nodes[..]),
+            (0, self.broker, &[self.broker][..])
+        );
+        assert_eq!(partition.eligible_leader_replicas.as_deref().map(<[BrokerId]>::len), Some(0));
+        // Two partitions at a time: the second page begins in the middle of a topic.
+        let request = request.with_response_partition_limit(2);
+        let first = self.ask(&request);
+        assert_eq!(shown(&first.topics), [mine, (two.clone(), 0, vec![0])]);
+        let next = first.next_cursor.expect("there is more");
+        assert_eq!((next.topic_name.as_str(), next.partition_index), (two.as_str(), 1));
+        let cursor = Cursor::default().with_topic_name(next.topic_name).with_partition_index(next.partition_index);
+        let second = self.ask(&request.clone().with_cursor(Some(cursor.clone())));
+        assert_eq!((shown(&second.topics), second.next_cursor), (vec![(two, 0, vec![1]), missing], None));
+        let wrong = self.ask(&request.with_cursor(Some(cursor.with_partition_index(-1))));
+        assert!(wrong.topics.iter().all(|topic| topic.error_code == INVALID_REQUEST));
     }
 }
