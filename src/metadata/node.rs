@@ -141,7 +141,7 @@ impl Node {
             .map_err(|error| OpenError::Inconsistent { dir: dir.to_owned(), reason: error.to_string() })?;
         let is_alone = machine.is_alone();
         let stats = Stats::new(options.metrics.clone());
-        stats.on_image(&machine.image());
+        stats.on_image(&machine.image(), machine.am_controller());
         let work = Rc::new(Signal::default());
         let node = Rc::new(Node {
             rt: rt.clone(),
@@ -312,7 +312,7 @@ impl Node {
         self.stats.on_committed(&output.committed);
         output.led_term.into_iter().for_each(|term| self.stats.on_leader(term));
         if let Some(publication) = output.publication {
-            self.stats.on_image(&publication.image);
+            self.stats.on_image(&publication.image, self.am_controller());
             self.publisher.publish(&publication);
         }
         self.send(output.messages);

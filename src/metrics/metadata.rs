@@ -15,6 +15,8 @@ metric_set! {
         raft_election_count: Counter = "chronik_raft_election_count";
         /// Partitions that each node leads.
         raft_leader_count: ByNode = "chronik_raft_leader_count";
+        /// 1 while this node decides over the cluster's metadata.
+        raft_active_controller: Gauge = "chronik_raft_active_controller";
         /// The term of the metadata group.
         raft_term: Gauge = "chronik_raft_term";
         /// The last metadata entry that was applied here.

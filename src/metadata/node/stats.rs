@@ -75,8 +75,9 @@ impl Stats {
         }
     }
 
-    /// There is a new image.
-    pub(super) fn on_image(&self, image: &Image) {
+    /// There is a new image, or another controller.
+    pub(super) fn on_image(&self, image: &Image, am_controller: bool) {
+        self.metrics.raft_active_controller.set(i64::from(am_controller));
         self.metrics.raft_applied_index.set(signed(image.version()));
         self.metrics.topics.set_size(image.topic_count());
         self.metrics.partitions.set_size(image.partition_count());

@@ -227,7 +227,7 @@ impl Writer {
             machine.on_installed(image)
         };
         tracing::info!("metadata: the leader's snapshot at {} is installed", held.index);
-        self.node.stats.on_image(&publication.image);
+        self.node.stats.on_image(&publication.image, self.node.am_controller());
         self.node.publisher.publish(&publication);
         self.node.send(messages);
         self.node.work.raise();

@@ -17,6 +17,15 @@ use crate::audit::Audit;
 pub use latency::Latency;
 pub use recorder::{Counts, Recorder, SharedRecorder, merged};
 
+/// A time in which nothing was acknowledged.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Pause {
+    /// Since the answer before it.
+    pub from_unix_ms: i64,
+    /// Until the next.
+    pub ms: f64,
+}
+
 /// The figures of one run. The first ten names are what scripts read: they stay.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
@@ -62,6 +71,8 @@ pub struct Figures {
     pub probe_p99_ms: Option<f64>,
     /// `--probe`: median of a produce beyond that of an empty request.
     pub produce_minus_probe_p50_ms: Option<f64>,
+    /// Times of 10 ms and more in which a thread had no answer, in order: who kills brokers sees here what clients saw.
+    pub pauses: Vec<Pause>,
     /// CPU that this client used, all threads, in the window.
     pub client_cpu_s: f64,
     /// What the audit found.
@@ -90,6 +101,7 @@ impl Figures {
             latencies: latency.count(),
             errors: recorder.errors.clone(),
             unsent: recorder.unsent,
+            pauses: recorder.pauses.clone(),
             send_late_p99_ms: recorder.send_late.quantile_ms(0.99),
             probe_p50_ms,
             probe_p99_ms: recorder.probe.quantile_ms(0.99),

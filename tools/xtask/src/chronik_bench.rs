@@ -17,6 +17,12 @@ impl Figures {
         self.maybe(name).with_context(|| format!("no {name} in {}", self.0))
     }
 
+    /// A list that must be there.
+    pub fn list(&self, name: &str) -> Result<&[Value]> {
+        let found = self.0.get(name).and_then(Value::as_array);
+        found.map(Vec::as_slice).with_context(|| format!("no list {name} in {}", self.0))
+    }
+
     /// A figure that some runs do not have.
     pub fn maybe(&self, name: &str) -> Option<f64> {
         // The figures stand at the top of the line, or in an object of their own beside the configuration.

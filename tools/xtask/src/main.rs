@@ -8,6 +8,7 @@ mod bench;
 mod chronik_bench;
 mod ci;
 mod command;
+mod failover;
 mod peer;
 mod powercut;
 mod results;
@@ -48,6 +49,8 @@ enum Task {
     Versus(versus::Options),
     /// A named measurement of this broker, kept in bench-results/.
     Bench(bench::Options),
+    /// Kills (or stops) the leader of a loaded cluster again and again: how long clients wait.
+    Failover(failover::Options),
     /// Cuts the power of a loaded broker in a machine of its own, and looks for what it had acknowledged.
     Powercut(powercut::Options),
     #[command(hide = true)]
@@ -65,6 +68,7 @@ fn main() -> std::process::ExitCode {
         Task::Campaign(options) => search::campaign(&options),
         Task::Versus(options) => versus::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Failover(options) => failover::run(&options),
         Task::Powercut(options) => powercut::run(&options),
         Task::PowercutGuest(options) => powercut::run_guest(&options),
     };

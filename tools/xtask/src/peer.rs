@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+pub use chronik::metric;
 pub use kafka::tool;
-use node::{Node, Start};
+pub use node::Node;
+use node::Start;
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -59,7 +61,8 @@ impl Peer {
         Ok(peer)
     }
 
-    fn await_ready(&mut self) -> Result<()> {
+    /// Waits until every node serves.
+    pub fn await_ready(&mut self) -> Result<()> {
         self.nodes.iter_mut().try_for_each(Node::await_ready)
     }
 
@@ -70,6 +73,11 @@ impl Peer {
         self.nodes.iter_mut().try_for_each(Node::start_again)?;
         self.await_ready()?;
         Ok(started.elapsed())
+    }
+
+    /// The processes, from node 1.
+    pub fn nodes(&mut self) -> &mut [Node] {
+        &mut self.nodes
     }
 
     /// SIGTERM, and SIGKILL for what has not ended by then.

@@ -5,8 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::Latency;
+use super::{Latency, Pause};
+use crate::clock::unix_ms;
 use crate::load::Window;
+
+/// Answers that are so far apart have a pause between them.
+const PAUSE_NS_MIN: u64 = 10_000_000;
+/// Pauses that are kept; a run that has more is no run with a few interruptions.
+const PAUSES_MAX: usize = 4096;
 
 /// Records and their values' bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub struct Recorder {
     pub unsent: u64,
     /// When the last good answer came.
     pub last_answer_ns: u64,
+    /// The longer times without a good answer, each of one thread.
+    pub pauses: Vec<Pause>,
     /// Answered since the progress line last asked.
     pub recent: Counts,
     /// Latencies since the progress line last asked.
@@ -63,6 +71,7 @@ impl Recorder {
             errors: BTreeMap::new(),
             unsent: 0,
             last_answer_ns: 0,
+            pauses: Vec::new(),
             recent: Counts::default(),
             recent_latency: Latency::default(),
         }
@@ -82,9 +91,18 @@ impl Recorder {
     pub fn on_counted(&mut self, now_ns: u64, counts: Counts) {
         self.all_counts.add(counts);
         self.recent.add(counts);
+        self.note_pause(now_ns);
         self.last_answer_ns = self.last_answer_ns.max(now_ns);
         if self.window.contains(now_ns) {
             self.window_counts.add(counts);
+        }
+    }
+
+    fn note_pause(&mut self, now_ns: u64) {
+        let pause_ns = now_ns.saturating_sub(self.last_answer_ns);
+        if self.last_answer_ns > 0 && pause_ns >= PAUSE_NS_MIN && self.pauses.len() < PAUSES_MAX {
+            let ms = pause_ns as f64 / 1e6;
+            self.pauses.push(Pause { from_unix_ms: unix_ms() - ms as i64, ms });
         }
     }
 
@@ -134,6 +152,7 @@ impl Recorder {
         self.probe.add(&other.probe);
         self.recent_latency.add(&other.recent_latency);
         self.unsent += other.unsent;
+        self.pauses.extend_from_slice(&other.pauses);
         self.last_answer_ns = self.last_answer_ns.max(other.last_answer_ns);
         for (code, count) in &other.errors {
             self.on_failure(code, *count);
@@ -217,6 +236,16 @@ mod tests {
         let mut recorder = Recorder::new(WINDOW);
         recorder.on_unsent(SECOND, 3 * SECOND);
         assert_eq!((recorder.unsent, recorder.latency.count(), recorder.all_counts.messages), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_pause_is_kept_from_one_answer_to_the_next() {
+        let mut recorder = Recorder::new(WINDOW);
+        for at_ms in [500, 501, 2501, 2505] {
+            recorder.on_answer(0, at_ms * 1_000_000, ONE);
+        }
+        let pauses: Vec<f64> = Figures::new(&recorder, 2.0).pauses.iter().map(|pause| pause.ms).collect();
+        assert_eq!(pauses, [2000.0], "the first answer has none before it");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub fn commands(home: &Path, first: u16, nodes: u16, settings: &[String]) -> Vec
         std::env::var_os("CHRONIK_TEST_SERVER").map_or_else(|| workspace::release_binary("chronik-server"), Into::into);
     let command = |(id, port): (u16, u16)| {
         let mut server = Command::new(&binary);
+        // A broker refuses variables that it does not know.
+        server.env_remove("CHRONIK_TEST_SERVER");
         server.args(["--kafka-port", &port.to_string(), "--node-id", &id.to_string(), "--data-dir"]);
         server.arg(home.join(format!("data-{id}")));
         server.args(settings.iter().flat_map(|setting| ["--set", setting]));
@@ -40,12 +42,19 @@ pub fn commands(home: &Path, first: u16, nodes: u16, settings: &[String]) -> Vec
 
 /// Whether `/ready` says so.
 pub fn is_ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port + ADMIN_OFFSET))?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    ask().unwrap_or(false)
+    ask(port, "/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// A series of `/metrics`, with its labels; `None` where the broker does not answer, or has no such series.
+pub fn metric(port: u16, series: &str) -> Option<f64> {
+    let answer = ask(port, "/metrics").ok()?;
+    answer.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+fn ask(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port + ADMIN_OFFSET))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -89,6 +89,18 @@ impl Node {
         let _status = self.child.wait();
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context(self.start.name)?;
+        self.child.wait().context(self.start.name)?;
+        Ok(())
+    }
+
+    /// Where clients reach it.
+    pub fn port(&self) -> u16 {
+        self.start.port
+    }
+
     /// `host:port` for clients.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.start.port)
