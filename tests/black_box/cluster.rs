@@ -1,6 +1,7 @@
 //! Three brokers as processes: how they become a cluster, and stay one.
 
 mod campaign;
+mod clients;
 mod cuts;
 mod founding;
 mod metadata;
