@@ -51,7 +51,7 @@ use machine::{Machine, Output};
 use stats::Stats;
 
 /// Time between two ticks of raft's clock; a lone voter's stands still.
-pub const TICK: Duration = Duration::from_millis(50);
+pub const TICK: Duration = Duration::from_millis(100);
 /// Messages that wait for their peers' streams; above it, raft is told that the peer is unreachable.
 const OUTBOX_MESSAGES_MAX: usize = 4096;
 

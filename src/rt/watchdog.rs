@@ -1,8 +1,8 @@
-//! The watchdog: one plain thread that wakes each executor every few ms for as long as it works, and lets it rest otherwise.
+//! The watchdog: one plain thread that wakes each executor every few ms for as long as it works, and ever more seldom after that.
 //!
 //! *Which core*: a thread of its own, unpinned. Executors only set a flag.
-//! *Invariants*: an executor that polled a task within [`AWAKE`] is woken every [`PERIOD`]; one that rests is woken every
-//! [`REST`] only, so that idle costs nothing, and so that even a wake-up lost after a long wait (a slow flush) is found.
+//! *Invariants*: an executor that works is woken every [`PERIOD`]; one that rests after pauses that grow threefold up to
+//! [`REST`], so that idle costs next to nothing, and a wake-up that was lost is found within three times its age.
 //! *Why*: the reactor may park while tasks are runnable, when its thread loses the CPU for longer than the preempt timer
 //! between reaping completions and running tasks. Nothing inside the executor can see that; a wake-up from outside ends it.
 
@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 
 /// How often a working executor is woken: the longest stall that a lost wake-up causes.
 const PERIOD: Duration = Duration::from_millis(3);
-/// How long after its last work an executor counts as working.
-const AWAKE: Duration = Duration::from_millis(20);
-/// How often a resting executor is woken.
+/// The longest pause between two wake-ups of a resting executor.
 const REST: Duration = Duration::from_millis(250);
 
 thread_local! {
@@ -124,42 +122,51 @@ impl Place {
     }
 }
 
-/// The thread's loop.
-fn watch(crew: &Crew, pulses: &[&'static Pulse]) {
-    let mut worked_at = vec![Instant::now(); pulses.len()];
-    let mut all_woken_at = Instant::now();
-    while !crew.ended.load(Ordering::Acquire) {
-        let now = Instant::now();
-        let wake_all = now.duration_since(all_woken_at) >= REST;
-        if wake_all {
-            all_woken_at = now;
+/// An executor as the watchdog sees it.
+struct Watched {
+    pulse: &'static Pulse,
+    woken_at: Instant,
+    /// From then to the next time, unless it works before.
+    pause: Duration,
+}
+
+impl Watched {
+    /// Wakes the executor if that is due. Gives the time to the next look at it.
+    fn look(&mut self, now: Instant) -> Duration {
+        let rested = now.duration_since(self.woken_at);
+        let has_worked = self.pulse.worked.swap(false, Ordering::Relaxed);
+        if !has_worked && rested < self.pause {
+            return self.pause - rested;
         }
-        let mut any_awake = false;
-        for (pulse, worked_at) in pulses.iter().zip(&mut worked_at) {
-            if pulse.worked.swap(false, Ordering::Relaxed) {
-                *worked_at = now;
-            }
-            let awake = now.duration_since(*worked_at) <= AWAKE;
-            any_awake |= awake;
-            if awake || wake_all {
-                pulse.wake();
-            }
-        }
-        if any_awake {
-            std::thread::sleep(PERIOD);
-        } else {
-            fall_asleep(crew, pulses);
-        }
+        self.pause = if has_worked { PERIOD } else { (self.pause * 3).min(REST) };
+        self.woken_at = now;
+        self.pulse.wake();
+        self.pause
     }
 }
 
-/// Sleeps for [`REST`], or until an executor works.
-fn fall_asleep(crew: &Crew, pulses: &[&'static Pulse]) {
+/// The thread's loop.
+fn watch(crew: &Crew, pulses: &[&'static Pulse]) {
+    let woken_at = Instant::now();
+    let mut watched: Vec<Watched> = pulses.iter().map(|pulse| Watched { pulse, woken_at, pause: PERIOD }).collect();
+    while !crew.ended.load(Ordering::Acquire) {
+        let now = Instant::now();
+        let next = watched.iter_mut().map(|watched| watched.look(now)).min().unwrap_or(REST);
+        // Who begins to work meanwhile is looked at a period later.
+        if next > PERIOD {
+            fall_asleep(crew, pulses, next - PERIOD);
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// Sleeps for a time, or until an executor works.
+fn fall_asleep(crew: &Crew, pulses: &[&'static Pulse], time: Duration) {
     crew.asleep.store(true, Ordering::Relaxed);
     // Pairs with the fence in `Pulse::mark`.
     fence(Ordering::SeqCst);
     if !pulses.iter().any(|pulse| pulse.worked.load(Ordering::Relaxed)) {
-        std::thread::park_timeout(REST);
+        std::thread::park_timeout(time);
     }
     crew.asleep.store(false, Ordering::Relaxed);
 }

@@ -41,7 +41,7 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const COMMITTED_BYTES_PER_READY_MAX: u64 = 4 << 20;
 const HEARTBEAT_TICKS: usize = 1;
 /// Who hears no leader for so long, and up to twice as long, calls an election.
-const ELECTION_TICKS: usize = 5;
+const ELECTION_TICKS: usize = 3;
 
 type Outcome = Result<Reply, SubmitError>;
 
