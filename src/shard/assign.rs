@@ -98,6 +98,10 @@ impl Shard {
         if !partition.replicas.contains(&self.me) {
             return self.close(&topic, id, SetAside::Stray).await;
         }
+        if self.follows_in(id, partition) {
+            // Only others' standing has changed. A cut that waits goes on: nobody would ask for it again.
+            return self.follow(id, partition);
+        }
         self.uncut(id).await;
         let is_open = self.state.borrow().partitions.contains_key(&id);
         if !is_open && !self.open(&topic, id, partition.leader_epoch).await {
@@ -229,6 +233,15 @@ impl Shard {
         hosted.role = Role::Leader(Leading::new(leader));
         state.broken.remove(&id);
         hosted.show();
+    }
+
+    /// Is the partition followed here already, in the epoch that the metadata has?
+    fn follows_in(&self, id: PartitionId, partition: &Partition) -> bool {
+        let state = self.state.borrow();
+        let role = state.partitions.get(&id).map(|hosted| &hosted.role);
+        let follows = matches!(role, Some(Role::Follower(following))
+            if following.follower.leader_epoch() == partition.leader_epoch);
+        follows && partition.leader != Some(self.me)
     }
 
     /// Follows whoever leads now, in its epoch.

@@ -240,3 +240,22 @@ fn a_follower_whose_log_ends_before_its_leaders_begins_anew() {
     cluster.start(3);
     cluster.settle(0);
 }
+
+/// More followers have to cut at once than may, and what waits hears meanwhile of others' standing.
+#[test]
+fn a_cut_that_waits_is_not_lost_when_other_replicas_come_and_go() {
+    const PARTITIONS: i32 = 150;
+    let cluster = Cluster::new(3, &[1, 1, 1]);
+    cluster.create_topic(PARTITIONS, 3, &[]);
+    (0..PARTITIONS).for_each(|partition| cluster.until_led(3, partition));
+    // It wrote nothing in its reign, and gives that epoch up first.
+    (0..PARTITIONS).for_each(|partition| cluster.elect(partition, 1));
+    let is_cutting = || !cluster.shard(3, 0).state.borrow().cutting.is_empty();
+    cluster.until("broker 3 cuts", is_cutting);
+    cluster.fence(2, PARTITIONS);
+    for partition in 0..PARTITIONS {
+        cluster.until_led(1, partition);
+        cluster.produce(1, partition, b"record", Acks::All).expect("broker 3 follows");
+    }
+    assert_eq!(cluster.committed(), Vec::<Vec<i32>>::new(), "broker 3 never left");
+}
