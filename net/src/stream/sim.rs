@@ -91,12 +91,17 @@ impl SimNet {
         lock(&self.0).cut(from, to);
     }
 
-    /// Ends a cut of one direction: what was held back arrives, late.
+    /// From now on what goes from `from` to `to` takes longer, by up to `most_ns`; it still arrives in order.
+    pub fn delay(&self, from: IpAddr, to: IpAddr, most_ns: u64) {
+        lock(&self.0).delay(from, to, most_ns);
+    }
+
+    /// Ends a cut or a delay of one direction: what was held back arrives, late.
     pub fn heal(&self, from: IpAddr, to: IpAddr) {
         lock(&self.0).heal(|cut| cut == (from, to));
     }
 
-    /// Ends every cut.
+    /// Ends every cut and delay.
     pub fn heal_all(&self) {
         lock(&self.0).heal(|_| true);
     }

@@ -21,9 +21,10 @@ use image::SimInode;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -137,6 +138,10 @@ impl SimDisk {
     pub fn stall_until(&self, until_ns: u64) {
         self.world.borrow_mut().stalled_until_ns = until_ns;
     }
+    /// From now on everything takes `factor` times as long; 1: as it should.
+    pub fn slow_down(&self, factor: u64) {
+        self.world.borrow_mut().slowness = factor;
+    }
     /// What file blocks take.
     pub fn used_bytes(&self) -> u64 {
         self.world.borrow().used_bytes()
@@ -169,6 +174,11 @@ impl SimDisk {
         let mut bytes = vec![0; file.current().bytes as usize];
         file.current().read(0, &mut bytes);
         Some(bytes)
+    }
+    /// Every file under a directory that is durable under its name, with what of it is durable: what is left if power is lost now,
+    /// and with it all that may go.
+    pub fn durable_files(&self, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.world.borrow().tree.durable_files(dir)
     }
     /// Puts a file there, durably, with its directories.
     pub fn set_file_bytes(&self, path: &Path, contents: &[u8]) {

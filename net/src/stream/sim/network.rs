@@ -82,6 +82,8 @@ pub(super) struct Network {
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// Directions through which nothing gets.
     cuts: BTreeSet<(IpAddr, IpAddr)>,
+    /// Directions that take longer, by up to so many ns.
+    delays: BTreeMap<(IpAddr, IpAddr), u64>,
     events: BTreeSet<(u64, u64, Event)>,
 }
 
@@ -98,6 +100,7 @@ impl Network {
             attempts: BTreeMap::new(),
             connections: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            delays: BTreeMap::new(),
             events: BTreeSet::new(),
         }
     }
@@ -112,8 +115,13 @@ impl Network {
         one_in > 0 && self.dice.random_range(0..one_in) == 0
     }
 
-    /// How long one packet takes.
-    pub(super) fn latency_ns(&mut self) -> u64 {
+    /// How long one packet takes from one host to another.
+    fn travel_ns(&mut self, from: IpAddr, to: IpAddr) -> u64 {
+        let delay_ns = self.delays.get(&(from, to)).copied().map_or(0, |most_ns| self.dice.random_range(0..=most_ns));
+        self.latency_ns() + delay_ns
+    }
+
+    fn latency_ns(&mut self) -> u64 {
         let options = self.options;
         let usual = self.dice.random_range(options.latency_min_ns..=options.latency_max_ns);
         if self.chance(options.slow_one_in) { usual * self.dice.random_range(2..=100) } else { usual }
@@ -213,8 +221,13 @@ impl Network {
         self.cuts.insert((from, to));
     }
 
+    pub(super) fn delay(&mut self, from: IpAddr, to: IpAddr, most_ns: u64) {
+        self.delays.insert((from, to), most_ns);
+    }
+
     pub(super) fn heal(&mut self, heals: impl Fn((IpAddr, IpAddr)) -> bool) {
         self.cuts.retain(|cut| !heals(*cut));
+        self.delays.retain(|direction, _| !heals(*direction));
         let now_ns = self.now_ns;
         // TCP tries again with what was held back.
         let late: Vec<(ConnectionId, Side)> = self
@@ -241,7 +254,7 @@ impl Network {
     pub(super) fn begin_attempt(&mut self, from: SocketAddr, to: SocketAddr) -> AttemptId {
         let attempt = self.number();
         self.attempts.insert(attempt, Attempt { from, to, outcome: None, waker: None });
-        let due_ns = self.now_ns + self.latency_ns();
+        let due_ns = self.now_ns + self.travel_ns(from.ip(), to.ip());
         self.schedule(due_ns, Event::Knock(attempt));
         attempt
     }
@@ -274,7 +287,7 @@ impl Network {
             wake(&mut listener.waker);
             Answer::Welcome(id)
         };
-        let due_ns = self.now_ns + self.latency_ns();
+        let due_ns = self.now_ns + self.travel_ns(to.ip(), from.ip());
         self.schedule(due_ns, Event::Answer(attempt, answer));
     }
 
@@ -296,7 +309,9 @@ impl Network {
 
     /// Puts a packet on its way to an end; it arrives after all before it.
     pub(super) fn dispatch(&mut self, id: ConnectionId, to: Side, packet: Packet) {
-        let due_ns = self.now_ns + self.latency_ns();
+        let Some(connection) = self.connections.get(&id) else { return };
+        let [from_ip, to_ip] = [1 - to, to].map(|side| connection.ends[side].address.ip());
+        let due_ns = self.now_ns + self.travel_ns(from_ip, to_ip);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let due_ns = connection.ends[to].incoming.push(due_ns, packet);
         self.schedule_arrival(due_ns, id, to);

@@ -367,3 +367,21 @@ fn a_connection_that_is_handed_on_lives_on_under_its_new_owner() {
     });
     assert_eq!(bytes, "late"[..]);
 }
+
+#[test]
+fn a_delayed_direction_takes_longer_and_keeps_the_order() {
+    let (net, (read, mut write), (peer_read, _peer_write)) = connected(1, quiet());
+    net.delay(CLIENT, SERVER, SECOND);
+    let bytes: Vec<u8> = (0..20).collect();
+    let sent = bytes.clone();
+    let mut tasks: Vec<Task> = vec![Box::pin(async move {
+        let _read = read;
+        for byte in sent {
+            write.write_all_vectored(&[&[byte]]).await.expect("it is open");
+        }
+    })];
+    drive(&net, &mut tasks, 0);
+    let (read, outcome) = run(&net, read_all(peer_read));
+    assert!(outcome.is_ok() && read == bytes);
+    assert!(net.next_due().is_none());
+}

@@ -160,6 +160,12 @@ impl SimInode {
     pub(super) fn current(&self) -> &Image {
         &self.current
     }
+    /// What the device holds for good.
+    pub(super) fn durable_contents(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.durable.bytes as usize];
+        self.durable.read(0, &mut bytes);
+        bytes
+    }
     /// Is everything durable?
     pub(super) fn is_clean(&self) -> bool {
         self.changes.is_empty()

@@ -461,3 +461,39 @@ fn the_same_seed_gives_the_same_history() {
     assert_eq!(history(3), history(3));
     assert_ne!(history(3).0, history(4).0);
 }
+
+#[test]
+fn durable_files_are_what_the_worst_crash_would_leave() {
+    let sim = SimDisk::new(1, SimDiskOptions::default());
+    let disk = Disk::Sim(sim.clone());
+    sim_block_on(&sim, async {
+        disk.create_dir_all(path("/data/logs")).await.unwrap();
+        let file = prewritten(&disk, "/data/logs/kept", 3).await;
+        disk.sync_dir(path("/data")).await.unwrap();
+        disk.sync_dir(path("/data/logs")).await.unwrap();
+        file.write_at(filled(1, 7), 0).await.unwrap();
+        file.flush().await.unwrap();
+        let unnamed = create(&disk, "/data/logs/unnamed").await;
+        unnamed.write_at(filled(1, 9), 0).await.unwrap();
+        unnamed.flush().await.unwrap();
+        file.write_at(filled(1, 8), BLOCK).await.unwrap();
+    });
+    let found = sim.durable_files(path("/data"));
+    let kept = [vec![7; BLOCK_BYTES], vec![0; 2 * BLOCK_BYTES]].concat();
+    assert!(found == BTreeMap::from([("/data/logs/kept".into(), kept)]));
+    assert!(sim.durable_files(path("/elsewhere")).is_empty());
+}
+
+#[test]
+fn a_disk_that_was_slowed_down_takes_longer() {
+    let options = SimDiskOptions { flush_ns: 1000..=1000, ..SimDiskOptions::default() };
+    let sim = SimDisk::new(1, options);
+    let disk = Disk::Sim(sim.clone());
+    let file = sim_block_on(&sim, create(&disk, "/file"));
+    sim.slow_down(50);
+    let mut flush = pin!(file.flush());
+    let mut context = Context::from_waker(Waker::noop());
+    let began_ns = sim.world.borrow().now_ns;
+    assert!(flush.as_mut().poll(&mut context).is_pending());
+    assert_eq!(sim.next_due(), Some(began_ns + 50_000));
+}

@@ -9,7 +9,7 @@ use super::super::{DirEntry, DiskErrorReason};
 use super::image::{Loss, Sequence, SimInode};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// A file or directory, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,6 +200,23 @@ impl Tree {
                 Node::File(file) => DirEntry { name: name.clone(), is_dir: false, bytes: file.current().bytes },
             })
             .collect())
+    }
+    /// Files under `path` whose names are durable, and what of them is.
+    pub(super) fn durable_files(&self, path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut todo = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((name, node)) = todo.pop() {
+            match &self.nodes[&node] {
+                Node::File(file) if name.starts_with(path) => {
+                    found.insert(name, file.durable_contents());
+                }
+                Node::Dir { durable, .. } if name.starts_with(path) || path.starts_with(&name) => {
+                    todo.extend(durable.iter().map(|(entry, node)| (name.join(entry), *node)));
+                }
+                Node::File(_) | Node::Dir { .. } => {}
+            }
+        }
+        found
     }
     /// As rename(2).
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Outcome<()> {

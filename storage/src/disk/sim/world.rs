@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) faults: Vec<Fault>,
     pub(super) drain_waiters: Vec<Waker>,
     pub(super) stalled_until_ns: u64,
+    /// How many times as long as it should an operation takes.
+    pub(super) slowness: u64,
     /// Grows with every end of a process: what belongs to an earlier one is dead.
     pub(super) life: u64,
     /// The first flush that failed in this life.
@@ -54,7 +56,7 @@ pub(super) struct World {
     /// Errors that were answered, but for want of room.
     pub(super) error_count: u64,
     dice: SmallRng,
-    now_ns: u64,
+    pub(super) now_ns: u64,
     next_operation: u64,
     in_flight: BTreeMap<(u64, u64), InFlight>,
     /// Writes of killed processes that the device still has.
@@ -72,6 +74,7 @@ impl World {
             faults: Vec::new(),
             drain_waiters: Vec::new(),
             stalled_until_ns: 0,
+            slowness: 1,
             life: 0,
             flush_failure: None,
             failure_waiters: Vec::new(),
@@ -95,7 +98,8 @@ impl World {
         };
         let latency_ns = self.dice.random_range(range.clone()) + bytes as u64 * self.options.ns_per_kib / 1024;
         self.next_operation += 1;
-        self.in_flight.insert((self.now_ns + latency_ns, self.next_operation), InFlight { on, path, node, work });
+        let due_ns = self.now_ns + latency_ns * self.slowness;
+        self.in_flight.insert((due_ns, self.next_operation), InFlight { on, path, node, work });
     }
     pub(super) fn next_due(&self) -> Option<u64> {
         let next = [&self.in_flight, &self.late]
