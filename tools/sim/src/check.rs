@@ -5,12 +5,17 @@
 
 mod acknowledged;
 mod ladder;
+mod one_history;
 mod one_value;
+mod replicas;
 mod sequence;
 
 pub use ladder::Ladder;
+pub use one_history::OneHistory;
+pub use replicas::{check_copies, check_equal};
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Result, anyhow};
@@ -27,6 +32,7 @@ struct Inner {
     acknowledged: RefCell<Acknowledged>,
     values: RefCell<OneValue>,
     breach: RefCell<Option<String>>,
+    is_calm: Cell<bool>,
     producers_done: Cell<usize>,
     consumers_done: Cell<usize>,
 }
@@ -54,6 +60,27 @@ impl History {
     /// Has a promise been broken?
     pub fn is_broken(&self) -> bool {
         self.0.breach.borrow().is_some()
+    }
+
+    /// Nothing breaks any more.
+    pub fn on_calm(&self) {
+        self.0.is_calm.set(true);
+    }
+
+    /// Does nothing break any more?
+    pub fn is_calm(&self) -> bool {
+        self.0.is_calm.get()
+    }
+
+    /// The first offset of a partition above all that were acknowledged or seen.
+    pub fn told_end(&self, partition: i32) -> i64 {
+        self.0.acknowledged.borrow().end(partition).max(self.0.values.borrow().end(partition))
+    }
+
+    /// Everything that was acknowledged or seen in a partition, by offset.
+    pub fn told(&self, partition: i32) -> BTreeMap<i64, Vec<u8>> {
+        let (acknowledged, values) = (self.0.acknowledged.borrow(), self.0.values.borrow());
+        acknowledged.of(partition).chain(values.of(partition)).map(|(at, value)| (at, value.clone())).collect()
     }
 
     /// A producer has had everything acknowledged.

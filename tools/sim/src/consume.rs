@@ -5,9 +5,8 @@ use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::records::RecordBatchDecoder;
 
-use crate::broker::{Client, PARTITIONS, PRODUCERS};
 use crate::check::Ladder;
-use crate::produce::topic_name;
+use crate::client::{Client, topic_name};
 use crate::wire::Wire;
 
 const FETCH_VERSION: i16 = 11;
@@ -16,11 +15,12 @@ const OFFSET_OUT_OF_RANGE: i16 = 1;
 /// Reads until everything was read after the last producer was done.
 pub async fn run(client: Client) {
     loop {
-        let is_last = client.history.done().0 == PRODUCERS;
-        for partition in 0..PARTITIONS {
+        let is_last = client.history.done().0 == client.crew.producers;
+        for partition in 0..client.crew.partitions {
             let mut due = 0;
-            while let Err(error) = read_to_end(&client, partition, &mut due).await {
+            while let Err(error) = read_to_end(&client, partition, &mut due, is_last).await {
                 client.log(format_args!("{partition}: {error:#}"));
+                client.on_lost(partition);
                 client.pause(200).await;
             }
         }
@@ -32,10 +32,13 @@ pub async fn run(client: Client) {
     }
 }
 
-async fn read_to_end(client: &Client, partition: i32, due: &mut i64) -> Result<()> {
-    let mut wire = client.connect().await?;
+async fn read_to_end(client: &Client, partition: i32, due: &mut i64, is_last: bool) -> Result<()> {
+    let mut wire = client.connect(partition).await?;
     let mut ladder = Ladder::default();
     while *due < read_once(client, &mut wire, &mut ladder, partition, due).await? {}
+    // A new leader may not know yet how far its predecessor had come.
+    let told_end = client.history.told_end(partition);
+    ensure!(!is_last || *due >= told_end, "it ends at {due}, where all below {told_end} was told of");
     Ok(())
 }
 
@@ -47,8 +50,11 @@ async fn read_once(
     partition: i32,
     due: &mut i64,
 ) -> Result<i64> {
-    let wanted =
-        FetchPartition::default().with_partition(partition).with_fetch_offset(*due).with_partition_max_bytes(60_000);
+    let wanted = FetchPartition::default()
+        .with_partition(partition)
+        .with_current_leader_epoch(client.leader_epoch(partition))
+        .with_fetch_offset(*due)
+        .with_partition_max_bytes(60_000);
     let topic = FetchTopic::default().with_topic(topic_name()).with_partitions(vec![wanted]);
     let request =
         FetchRequest::default().with_max_wait_ms(300).with_min_bytes(1).with_max_bytes(60_000).with_topics(vec![topic]);

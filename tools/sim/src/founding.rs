@@ -3,70 +3,19 @@
 //! *Invariants* (what is checked): no broker is ever in another cluster than any other, at any time; once nothing breaks any more,
 //! all are in it and ready.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
-use std::sync::Arc;
 
-use chronik::config::cluster::Mode;
-use chronik::config::process::Machine;
-use chronik::config::{Config, Given, Origin, Sources};
-use chronik::mesh;
-use chronik::metrics::{Metrics, State};
-use chronik::model::ShardId;
-use chronik::rt::stop_pair;
-use chronik::server::{self, Setup, metadata_core, shard_core};
+use chronik::metrics::State;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use storage::disk::SimDiskOptions;
 
-use crate::world::{Boot, Crash, MachineId, Process, Stopped, World, WorldOptions};
+use crate::process::{Broker, Running};
+use crate::world::{Crash, MachineId, Stopped, World, WorldOptions};
 
-const BROKERS: i32 = 3;
+const BROKERS: usize = 3;
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
-
-/// Of the process that a machine runs now.
-type Running = Rc<RefCell<Option<Arc<Metrics>>>>;
-
-/// The first broker gets the first address.
-fn serve(node: i32, running: Running) -> Boot {
-    Rc::new(move |process: Process| {
-        let Process { executors, net, disk } = process;
-        let shards = executors.len() - 1;
-        let metrics = Arc::new(Metrics::new(shards));
-        running.replace(Some(metrics.clone()));
-        let (_, stop) = stop_pair();
-        let setup = Setup { config: Arc::new(config(node)), metrics, stop, shards };
-        for (executor, (rt, ends)) in executors.into_iter().zip(mesh::full_mesh(shards)).enumerate() {
-            let world = server::World { rt: rt.clone(), disk: disk.clone(), net: net.clone() };
-            match executor.checked_sub(1) {
-                None => rt.spawn(metadata_core::run(world, setup.clone(), ends)),
-                Some(shard) => rt.spawn(shard_core::run(world, setup.clone(), ShardId(shard), ends)),
-            }
-        }
-    })
-}
-
-fn config(node: i32) -> Config {
-    let given = |name: &str, text: &str| Given { name: name.into(), text: text.into(), origin: Origin::Default };
-    let others = (1..=BROKERS).filter(|other| *other != node);
-    let peers: Vec<String> = others.map(|other| format!("{other}@10.0.0.{other}:9192")).collect();
-    let flags = vec![
-        given("data-dir", "/data"),
-        given("node-id", &node.to_string()),
-        given("advertised-addr", &format!("10.0.0.{node}")),
-        given("bind-addr", "0.0.0.0"),
-        given("raft-addr", "0.0.0.0:9192"),
-        given("peers", &peers.join(",")),
-        given("bootstrap", "true"),
-        given("pin", "false"),
-        given("shards", "1"),
-    ];
-    let sources = Sources { flags, mode: Some(Mode::Cluster), ..Sources::default() };
-    let machine = Machine { cpus: vec![0, 1], processors: 2 };
-    Config::load(&sources, &machine).unwrap_or_else(|errors| panic!("{errors}"))
-}
 
 struct Cluster {
     world: World,
@@ -81,7 +30,10 @@ impl Cluster {
         let running: Vec<Running> = (0..BROKERS).map(|_| Running::default()).collect();
         let machines = (1..=BROKERS)
             .zip(&running)
-            .map(|(node, running)| world.add_machine(&format!("broker {node}"), serve(node, running.clone())))
+            .map(|(number, running)| {
+                let broker = Broker { number, count: BROKERS, running: running.clone(), ..Broker::default() };
+                world.add_machine(&format!("broker {number}"), broker.boot())
+            })
             .collect();
         Cluster { world, machines, running, seed }
     }

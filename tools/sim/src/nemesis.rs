@@ -26,12 +26,63 @@ const REFUSALS: [FaultOn; 8] = [
     FaultOn::SyncDir,
 ];
 
+/// What may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// A process is killed.
+    Kill,
+    /// A machine loses power.
+    Power,
+    /// All of them do.
+    PowerOfAll,
+    /// Nothing gets from one machine to another.
+    CutOneWay,
+    /// Nor back.
+    Cut,
+    /// Nothing gets to one machine, or from it.
+    Isolate,
+    /// What gets from one machine to another takes long.
+    Delay,
+    /// Connections are lost.
+    Reset,
+    /// A processor or a disk stands still.
+    Stall,
+    /// A whole process stands still while the world goes on, and then believes that it is still what it was.
+    Freeze,
+    /// A disk takes long.
+    SlowDisk,
+    /// A disk fails.
+    BreakDisk,
+    /// A disk is full.
+    FillDisk,
+    /// The wall clock jumps.
+    Clock,
+}
+
+/// What goes wrong with one broker; as often as it is listed.
+pub const WITH_ONE: [Strike; 13] = [
+    Strike::Kill,
+    Strike::Kill,
+    Strike::Power,
+    Strike::Power,
+    Strike::CutOneWay,
+    Strike::Cut,
+    Strike::Reset,
+    Strike::Stall,
+    Strike::BreakDisk,
+    Strike::BreakDisk,
+    Strike::BreakDisk,
+    Strike::FillDisk,
+    Strike::Clock,
+];
+
 /// A trouble that has passed some time later.
 enum Mend {
     Restart(MachineId),
     /// Its disk works again, and whoever had to do with it as it was starts anew.
     ReplaceDisk(MachineId),
     GiveSpace(MachineId),
+    SpeedUp(MachineId),
     Heal(MachineId, MachineId),
 }
 
@@ -41,6 +92,8 @@ pub struct Nemesis {
     victims: Vec<(MachineId, Vec<usize>)>,
     /// Machines whose connections may break: victims and others.
     all: Vec<MachineId>,
+    /// What it does, one as likely as the other.
+    repertoire: Vec<Strike>,
     /// Mean time between two troubles.
     pause_ns: u64,
     next_strike_ns: u64,
@@ -50,11 +103,24 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// Strikes at `victims` (each restarted with one of those numbers of executors), and between all machines, about every
+    /// Strikes with `repertoire` at `victims` (each restarted with one of those numbers of executors), and between all machines, about every
     /// `pause_ns`.
-    pub fn new(victims: Vec<(MachineId, Vec<usize>)>, others: &[MachineId], pause_ns: u64) -> Nemesis {
+    pub fn new(
+        victims: Vec<(MachineId, Vec<usize>)>,
+        others: &[MachineId],
+        pause_ns: u64,
+        repertoire: &[Strike],
+    ) -> Nemesis {
         let all = victims.iter().map(|(victim, _)| *victim).chain(others.iter().copied()).collect();
-        Nemesis { victims, all, pause_ns, next_strike_ns: pause_ns, mends: Vec::new(), interrupts_recoveries: true }
+        Nemesis {
+            victims,
+            all,
+            repertoire: repertoire.to_vec(),
+            pause_ns,
+            next_strike_ns: pause_ns,
+            mends: Vec::new(),
+            interrupts_recoveries: repertoire.contains(&Strike::BreakDisk),
+        }
     }
 
     /// Breaks things until the time for that is over, then waits for the world to finish its work.
@@ -75,12 +141,12 @@ impl Nemesis {
     }
 
     /// When it acts next.
-    fn next_ns(&self) -> u64 {
+    pub fn next_ns(&self) -> u64 {
         self.mends.iter().map(|(at_ns, _)| *at_ns).chain([self.next_strike_ns]).min().expect("it always has plans")
     }
 
     /// Does what is due.
-    fn act(&mut self, world: &mut World) {
+    pub fn act(&mut self, world: &mut World) {
         let now_ns = world.now_ns();
         self.attend_to_the_dead(world);
         while let Some(due) = self.mends.iter().position(|(at_ns, _)| *at_ns <= now_ns) {
@@ -105,7 +171,7 @@ impl Nemesis {
     }
 
     /// Mends everything, and leaves it alone from now on.
-    fn relent(mut self, world: &mut World) {
+    pub fn relent(mut self, world: &mut World) {
         world.log("nemesis", format_args!("relents"));
         self.interrupts_recoveries = false;
         self.attend_to_the_dead(world);
@@ -127,6 +193,10 @@ impl Nemesis {
                 world.log("nemesis", format_args!("gives space to {}", world.name(id)));
                 world.disk(id).set_capacity_bytes(None);
             }
+            Mend::SpeedUp(id) => {
+                world.log("nemesis", format_args!("the disk of {} is quick again", world.name(id)));
+                world.disk(id).slow_down(1);
+            }
             Mend::Restart(id) => {
                 let choices = self.victims.iter().find(|(victim, _)| *victim == id).map(|(_, choices)| &choices[..]);
                 let choices = choices.expect("only victims are restarted");
@@ -146,16 +216,25 @@ impl Nemesis {
 
     fn strike(&mut self, world: &mut World) {
         let (victim, _) = self.victims[world.dice.random_range(0..self.victims.len())];
-        match world.dice.random_range(0..13) {
-            0 | 1 => self.crash(world, victim, Crash::Kill),
-            2 | 3 => self.crash(world, victim, Crash::Power),
-            4 => self.cut(world, false),
-            5 => self.cut(world, true),
-            6 => self.reset(world),
-            7 => stall(world, victim),
-            8..=10 => self.break_something_of_disk(world, victim),
-            11 => self.fill_disk(world, victim),
-            _ => {
+        match self.repertoire[world.dice.random_range(0..self.repertoire.len())] {
+            Strike::Kill => self.crash(world, victim, Crash::Kill),
+            Strike::Power => self.crash(world, victim, Crash::Power),
+            Strike::PowerOfAll => {
+                for index in 0..self.victims.len() {
+                    self.crash(world, self.victims[index].0, Crash::Power);
+                }
+            }
+            Strike::CutOneWay => self.cut(world, false),
+            Strike::Cut => self.cut(world, true),
+            Strike::Isolate => self.isolate(world, victim),
+            Strike::Delay => self.delay(world),
+            Strike::Reset => self.reset(world),
+            Strike::Stall => stall(world, victim),
+            Strike::Freeze => freeze(world, victim),
+            Strike::SlowDisk => self.slow_disk(world, victim),
+            Strike::BreakDisk => self.break_something_of_disk(world, victim),
+            Strike::FillDisk => self.fill_disk(world, victim),
+            Strike::Clock => {
                 let by_ms = world.dice.random_range(-3_600_000..=3_600_000);
                 world.log("nemesis", format_args!("sets the wall clock {by_ms} ms on"));
                 world.runtime.jump_wall_clock(by_ms);
@@ -219,6 +298,40 @@ impl Nemesis {
         }
     }
 
+    /// Between one machine and all others, clients among them or not.
+    fn isolate(&mut self, world: &mut World, victim: MachineId) {
+        let until_ns = world.now_ns() + world.dice.random_range(MS..=6000 * MS);
+        let from_all = world.chance(2);
+        let count = if from_all { self.all.len() } else { self.victims.len() };
+        world.log("nemesis", format_args!("isolates {} from {count} machines", world.name(victim)));
+        for index in 0..count {
+            let other = self.all[index];
+            if other != victim {
+                for (from, to) in [(victim, other), (other, victim)] {
+                    world.net.cut(world.ip(from), world.ip(to));
+                    self.mends.push((until_ns, Mend::Heal(from, to)));
+                }
+            }
+        }
+    }
+
+    fn delay(&mut self, world: &mut World) {
+        let Some((from, to)) = self.pair(world) else { return };
+        let until_ns = world.now_ns() + world.dice.random_range(MS..=5000 * MS);
+        let most_ms = world.dice.random_range(1..=1000);
+        world.log("nemesis", format_args!("delays {} to {} by {most_ms} ms", world.name(from), world.name(to)));
+        world.net.delay(world.ip(from), world.ip(to), most_ms * MS);
+        self.mends.push((until_ns, Mend::Heal(from, to)));
+    }
+
+    fn slow_disk(&mut self, world: &mut World, victim: MachineId) {
+        let until_ns = world.now_ns() + world.dice.random_range(MS..=5000 * MS);
+        let factor = world.dice.random_range(2..=200);
+        world.log("nemesis", format_args!("makes the disk of {} {factor} times as slow", world.name(victim)));
+        world.disk(victim).slow_down(factor);
+        self.mends.push((until_ns, Mend::SpeedUp(victim)));
+    }
+
     fn reset(&self, world: &mut World) {
         let Some((one, other)) = self.pair(world) else { return };
         let count = world.net.reset_between(world.ip(one), world.ip(other));
@@ -226,6 +339,15 @@ impl Nemesis {
             "nemesis",
             format_args!("resets {count} connections of {} and {}", world.name(one), world.name(other)),
         );
+    }
+}
+
+/// Stops a process whole; what it has given to the kernel goes on.
+fn freeze(world: &mut World, victim: MachineId) {
+    let until_ns = world.now_ns() + world.dice.random_range(MS..=6000 * MS);
+    world.log("nemesis", format_args!("freezes {} until {} ms", world.name(victim), until_ns / MS));
+    for executor in world.executors(victim) {
+        world.runtime.stall_executor(*executor, until_ns);
     }
 }
 

@@ -1,23 +1,21 @@
 //! Producers: idempotent ones with acks=-1 that have several requests in flight and repeat them after every trouble, and
 //! plain ones with acks=1 that repeat nothing.
+//!
+//! *Not here*: who leads (`client`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{CreateTopicsRequest, InitProducerIdRequest, ProduceRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use storage::batch::{BatchBuilder, NewRecord};
 use storage::ids::ProducerId;
 
-use crate::broker::{Client, PARTITIONS, TOPIC};
-use crate::wire::Wire;
+use crate::client::{Batches, Client, topic_name};
 
 /// Kafka's own bound for idempotent producers.
 const IN_FLIGHT_MAX: usize = 5;
-const BATCHES: u64 = 100;
 const PRODUCE_VERSION: i16 = 8;
 const OUT_OF_ORDER_SEQUENCE: i16 = 45;
 const UNKNOWN_PRODUCER_ID: i16 = 59;
@@ -49,12 +47,14 @@ pub struct Producer {
     pending: VecDeque<Batch>,
     sent: usize,
     batches_made: u64,
+    /// Batches that are made in all, once it is known.
+    batches_max: Option<u64>,
     next_number: i32,
 }
 
 /// Has its values stored, whatever happens.
 pub async fn run(client: Client, is_idempotent: bool) {
-    let partition = (client.number % PARTITIONS as usize) as i32;
+    let partition = (client.number % client.crew.partitions as usize) as i32;
     // A day ago: whatever the clock does, records are neither of the future nor too old.
     let timestamp_ms = client.rt.wall_ms() - 86_400_000;
     let mut producer = Producer {
@@ -66,6 +66,7 @@ pub async fn run(client: Client, is_idempotent: bool) {
         pending: VecDeque::new(),
         sent: 0,
         batches_made: 0,
+        batches_max: None,
         next_number: 0,
     };
     while let Err(error) = producer.connect_and_produce().await {
@@ -74,6 +75,7 @@ pub async fn run(client: Client, is_idempotent: bool) {
         if !is_idempotent {
             producer.pending.clear();
         }
+        producer.client.on_lost(partition);
         producer.client.pause(200).await;
     }
     producer.client.log(format_args!("is done"));
@@ -82,8 +84,10 @@ pub async fn run(client: Client, is_idempotent: bool) {
 
 impl Producer {
     async fn connect_and_produce(&mut self) -> Result<()> {
-        let mut wire = self.client.connect().await?;
-        create_topic(&mut wire).await?;
+        let mut wire = self.client.connect(self.partition).await?;
+        if self.client.is_alone_with_a_broker() {
+            self.client.create_topic(&mut wire).await?;
+        }
         if self.is_idempotent && self.producer.is_none() {
             let request =
                 InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
@@ -94,7 +98,7 @@ impl Producer {
         }
         loop {
             let in_flight_max = 1 + self.client.rt.random_u64() as usize % IN_FLIGHT_MAX;
-            while self.sent < in_flight_max && (self.sent < self.pending.len() || self.batches_made < BATCHES) {
+            while self.sent < in_flight_max && (self.sent < self.pending.len() || self.makes_more()) {
                 if self.sent == self.pending.len() {
                     self.make_batch();
                 }
@@ -113,7 +117,19 @@ impl Producer {
                 };
                 self.on_answer(answer.error_code, answer.base_offset)?;
             }
-            self.client.pause(200).await;
+            self.client.pause(self.client.crew.pause_ms_max).await;
+        }
+    }
+
+    fn makes_more(&mut self) -> bool {
+        let is_calm = self.client.history.is_calm();
+        match self.client.crew.batches {
+            Batches::Exactly(count) => self.batches_made < count,
+            Batches::UntilCalmAnd(_) if !is_calm => true,
+            Batches::UntilCalmAnd(count) => {
+                let made = self.batches_made;
+                made < *self.batches_max.get_or_insert(made + count)
+            }
         }
     }
 
@@ -128,7 +144,9 @@ impl Producer {
         let Some(batch) = self.pending.pop_front() else { bail!("an answer to nothing") };
         self.sent -= 1;
         self.client.log(format_args!("{first} and {} more at offset {base_offset}", batch.values.len() - 1));
-        self.client.history.on_acknowledged(self.partition, base_offset, &batch.values);
+        if self.is_idempotent || self.client.crew.keeps_acks_of_one {
+            self.client.history.on_acknowledged(self.partition, base_offset, &batch.values);
+        }
         Ok(())
     }
 
@@ -170,20 +188,6 @@ impl Producer {
         let acks = if self.is_idempotent { -1 } else { 1 };
         ProduceRequest::default().with_acks(acks).with_timeout_ms(2_000).with_topic_data(vec![topic])
     }
-}
-
-/// The topic's name on the wire.
-pub fn topic_name() -> TopicName {
-    TopicName(StrBytes::from_static_str(TOPIC))
-}
-
-async fn create_topic(wire: &mut Wire) -> Result<()> {
-    let topic =
-        CreatableTopic::default().with_name(topic_name()).with_num_partitions(PARTITIONS).with_replication_factor(1);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(2_000);
-    let code = wire.ask(&request, 4).await?.topics.first().map_or(-1, |topic| topic.error_code);
-    ensure!([0, 36].contains(&code), "CreateTopics: error {code}");
-    Ok(())
 }
 
 /// Waits up to `ms_max`.

@@ -21,7 +21,7 @@ use net::frame::FrameReader;
 use net::stream::{Accepted, ReadHalf, WriteHalf};
 use storage::disk::{Disk, DiskError};
 
-use crate::nemesis::Nemesis;
+use crate::nemesis::{Nemesis, WITH_ONE};
 use crate::trace::Trace;
 use crate::world::{Boot, Process, Stopped, World, WorldOptions};
 
@@ -59,7 +59,7 @@ pub fn run(seed: u64, steps_max: Option<u64>, bugs: Bugs) -> (Report, Result<()>
     world.start(server, 2);
     world.start(clients, usize::try_from(CLIENTS).expect("there are few"));
 
-    let nemesis = Nemesis::new(vec![(server, vec![1, 2, 3])], &[clients], SECOND / 2);
+    let nemesis = Nemesis::new(vec![(server, vec![1, 2, 3])], &[clients], SECOND / 2, &WITH_ONE);
     let is_done = || acknowledged.finished.get() == CLIENTS;
     let stopped = nemesis.torment(&mut world, is_done);
     let disk = world.disk(server);

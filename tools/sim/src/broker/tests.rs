@@ -10,12 +10,13 @@ const SECOND: u64 = 1000 * MS;
 /// A broker that has had clients, and has none now.
 fn left_alone(seed: u64) -> (World, MachineId) {
     let mut world = World::new(seed, WorldOptions::default());
-    let broker = world.add_machine("broker", serve(Bugs::default()));
+    let broker = world.add_machine("broker", Broker::alone(Bugs::default()).boot());
     let address = SocketAddr::new(world.ip(broker), 9092);
-    let clients = use_broker(address, History::default(), Sizes::Mixed, world.trace.clone());
+    let clients =
+        client::boot(CREW, History::default(), Sizes::Mixed, world.trace.clone(), move || Route::Only(address));
     let clients = world.add_machine("clients", clients);
     world.start(broker, 3);
-    world.start(clients, PRODUCERS + CONSUMERS);
+    world.start(clients, CREW.count());
     world.run_until(2 * SECOND, || false);
     world.crash(clients, Crash::Kill);
     (world, broker)

@@ -23,6 +23,16 @@ impl Acknowledged {
         Ok(())
     }
 
+    /// All of a partition, by offset.
+    pub fn of(&self, partition: i32) -> impl Iterator<Item = (i64, &Vec<u8>)> {
+        self.0.range((partition, i64::MIN)..=(partition, i64::MAX)).map(|((_, offset), value)| (*offset, value))
+    }
+
+    /// The first offset of a partition above all of them.
+    pub fn end(&self, partition: i32) -> i64 {
+        self.0.range((partition, i64::MIN)..=(partition, i64::MAX)).next_back().map_or(0, |((_, last), _)| last + 1)
+    }
+
     /// All of them are among what was read.
     pub fn check(&self, read: &OneValue) -> Result<()> {
         for (&(partition, offset), value) in &self.0 {
