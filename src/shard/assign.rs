@@ -12,7 +12,7 @@ use storage::checkpoints::Checkpoint;
 use storage::data_dir::DataDirError;
 use storage::data_dir::partitions::SetAside;
 use storage::disk::{DiskError, DiskErrorReason};
-use storage::epoch_journal::EpochChange;
+use storage::epoch_journal::{self, EpochChange};
 use storage::log::{KnownPoints, Log, LogConfig, OpenError};
 
 use crate::config::topic::TopicConfig;
@@ -159,12 +159,18 @@ impl Shard {
         let Checkpoint { recovery_point, high_watermark, log_start_offset } = checkpoint;
         let newest_epoch = Some(leader_epoch);
         let epoch_changes = self.epochs.borrow().get(&id).cloned().unwrap_or_default();
+        let carried = epoch_changes.clone();
         let known = KnownPoints { recovery_point, high_watermark, log_start_offset, newest_epoch, epoch_changes };
         let opened =
             Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await?;
         self.metrics.recovered(opened.report.scanned_bytes, opened.report.torn.is_some());
         if let Some(torn) = &opened.report.torn {
             tracing::info!("{topic}-{}: a torn tail was cut: {torn}", id.partition);
+        }
+        let undone = epoch_journal::undone(&carried, opened.log.epochs());
+        if !undone.is_empty() {
+            let mark = self.epoch_journal.queue(undone.into_iter().map(|change| (id, change)));
+            self.epoch_journal.durable(mark).await?;
         }
         self.epochs.borrow_mut().remove(&id);
         let offsets = opened.log.offsets();

@@ -17,6 +17,7 @@ pub use record::EpochChange;
 
 use crate::data_dir::generations::{self, FileNumber};
 use crate::disk::{Disk, DiskError, DiskErrorReason, OpenMode};
+use crate::epochs::EpochCache;
 use crate::ids::PartitionId;
 use file::Tail;
 use futures_util::lock::Mutex;
@@ -38,7 +39,7 @@ pub struct Mark(u64);
 /// What earlier starts left.
 #[derive(Debug)]
 pub struct Replayed {
-    /// To be applied, in order, to what each partition's own checkpoint says. Doing that twice does no harm.
+    /// To be applied, in order, to what each partition's own checkpoint says. Then what [`undone`] finds is to be queued.
     pub changes: EpochChanges,
     /// For this start's journals.
     pub generation: u64,
@@ -62,6 +63,15 @@ pub async fn replay(disk: &Disk, data_dir: &Path) -> Result<Replayed, DiskError>
     }
     replayed.changes.retain(|_, changes| !changes.is_empty());
     Ok(replayed)
+}
+
+/// What has to be recorded besides `changes`, which are carried over, once a log is open and has these epochs: a cut of which a crash
+/// has kept the log was recorded, and at the next start would take away what this one has read again.
+pub fn undone(changes: &[EpochChange], epochs: &EpochCache) -> Vec<EpochChange> {
+    let mut next = epochs.clone();
+    changes.iter().for_each(|change| change.apply(&mut next));
+    let missing = epochs.entries().iter().skip_while(|entry| next.entries().contains(entry));
+    missing.map(|&(epoch, start_offset)| EpochChange::Begin { epoch, start_offset }).collect()
 }
 
 /// Removes the journals that [`replay`] read, once every shard has made its own of `generation` with the changes that are its.

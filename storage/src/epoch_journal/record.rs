@@ -9,6 +9,7 @@
 //!  5 zeros                                            all big-endian
 //! ```
 
+use crate::epochs::EpochCache;
 use crate::ids::{LeaderEpoch, PartitionId, TopicId};
 use uuid::Uuid;
 
@@ -45,6 +46,13 @@ impl EpochChange {
             EpochChange::Cut { .. } => true,
         };
         epoch_is_valid && self.offset() >= 0
+    }
+    /// Changes a log's epochs.
+    pub(crate) fn apply(self, epochs: &mut EpochCache) {
+        match self {
+            EpochChange::Begin { epoch, start_offset } => epochs.assign(epoch, start_offset),
+            EpochChange::Cut { end_offset } => epochs.truncate_from_end(end_offset),
+        }
     }
     /// What is recorded is what can be read back.
     pub(super) fn check(self) {

@@ -302,3 +302,18 @@ proptest! {
         prop_assert_eq!(cache, whole);
     }
 }
+
+/// Recovery reads again what lies above the checkpoint, and with it the epochs that the cut had ended.
+#[test]
+fn a_cut_that_a_crash_undid_takes_no_epoch_away_at_the_start_after_the_next() {
+    let epochs = |entries: &[(i32, i64)]| EpochCache::new(entries.iter().map(|(epoch, at)| (LeaderEpoch(*epoch), *at)));
+    let mut changes = vec![begin(1, 0), cut(10)];
+    let recovered = epochs(&[(1, 0), (3, 10), (4, 12)]);
+    let undone = undone(&changes, &recovered);
+    assert_eq!(undone, [begin(3, 10), begin(4, 12)]);
+    undone.into_iter().for_each(|change| change.append_to(&mut changes));
+    let mut next = recovered.clone();
+    changes.iter().for_each(|change| change.apply(&mut next));
+    assert_eq!(next, recovered);
+    assert_eq!(super::undone(&changes, &recovered), []);
+}

@@ -23,7 +23,6 @@ use super::tail::{Chunk, FLUSH_BYTES_MAX};
 use super::{LogConfig, next_key, small};
 use crate::batch::BatchHeader;
 use crate::disk::{BLOCK_BYTES, Disk, DiskError, IoBuffer};
-use crate::epoch_journal::EpochChange;
 use crate::epochs::EpochCache;
 use crate::producers::ProducerTable;
 
@@ -318,12 +317,7 @@ impl<'a> Recovery<'a> {
             }
             self.settled.epochs = Some(epochs.clone());
         }
-        for change in &self.known.epoch_changes {
-            match *change {
-                EpochChange::Begin { epoch, start_offset } => epochs.assign(epoch, start_offset),
-                EpochChange::Cut { end_offset } => epochs.truncate_from_end(end_offset),
-            }
-        }
+        self.known.epoch_changes.iter().for_each(|change| change.apply(&mut epochs));
         Ok(epochs)
     }
     /// Epochs in the log's checkpoint that began beyond its end are gone, and must not come back once it has grown over them again.
