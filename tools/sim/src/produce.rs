@@ -97,7 +97,10 @@ impl Producer {
             self.client.log(format_args!("is producer {}", answer.producer_id.0));
         }
         loop {
-            let in_flight_max = 1 + self.client.rt.random_u64() as usize % IN_FLIGHT_MAX;
+            // Of a producer that it does not know a broker takes any sequence as the first (as Kafka does): that must be ours, and
+            // not the second batch, if leadership comes between the two.
+            let is_known = self.pending.front().is_none_or(|oldest| oldest.base_sequence > 0) && self.batches_made > 0;
+            let in_flight_max = 1 + self.client.rt.random_u64() as usize % if is_known { IN_FLIGHT_MAX } else { 1 };
             while self.sent < in_flight_max && (self.sent < self.pending.len() || self.makes_more()) {
                 if self.sent == self.pending.len() {
                     self.make_batch();

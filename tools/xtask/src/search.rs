@@ -15,6 +15,9 @@ use crate::workspace;
 /// Seeds of the gate.
 const GATE_SEEDS: &str = "1..200";
 
+/// Seeds of a cluster.
+const GATE_CLUSTER_SEEDS: &str = "1..201";
+
 /// Of so many seeds one must find each planted fault.
 const GATE_SEEDS_TO_FIND: &str = "4000";
 
@@ -59,8 +62,14 @@ pub fn sim(options: &SimOptions) -> Result<()> {
 
 /// The seeds that every change must pass, and the faults that they must be able to find.
 pub fn sim_in_the_gate() -> Result<()> {
-    for arguments in [["--seeds", GATE_SEEDS], ["--find-planted", GATE_SEEDS_TO_FIND]] {
-        sim(&SimOptions { arguments: arguments.map(Into::into).into() })?;
+    let searches: [&[&str]; 4] = [
+        &["--seeds", GATE_SEEDS],
+        &["--find-planted", GATE_SEEDS_TO_FIND],
+        &["--cluster", "--seeds", GATE_CLUSTER_SEEDS],
+        &["--cluster", "--find-planted", GATE_SEEDS_TO_FIND],
+    ];
+    for arguments in searches {
+        sim(&SimOptions { arguments: arguments.iter().copied().map(Into::into).collect() })?;
     }
     Ok(())
 }
