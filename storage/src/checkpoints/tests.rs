@@ -108,6 +108,22 @@ fn a_newer_start_wins_whole_even_with_a_lower_recovery_point() {
 }
 
 #[test]
+fn a_save_goes_on_while_the_files_of_earlier_starts_are_removed() {
+    for seed in 0..30 {
+        let (sim, disk) = new_disk(seed);
+        sim_block_on(&sim, async {
+            create(&disk, 1, 0).await;
+            let checkpoints = create(&disk, 2, 0).await;
+            checkpoints.set(id(0), at(7));
+            let removing = remove_loaded(&disk, Path::new(DIR), 2);
+            let (saved, removed) = futures_util::future::join(checkpoints.save(), removing).await;
+            saved.and(removed).unwrap();
+            assert_eq!(loaded(&disk).await.checkpoints[&id(0)], at(7));
+        });
+    }
+}
+
+#[test]
 fn a_save_that_changes_nothing_writes_nothing_and_saves_that_wait_share_a_write() {
     let (sim, disk) = new_disk(1);
     sim_block_on(&sim, async {

@@ -27,7 +27,8 @@ impl FileNumber {
     }
 }
 
-/// The files in `dir`, oldest generation first. Creates `dir`, and removes leftovers of replacements.
+/// The files in `dir`, oldest generation first. Creates `dir`, and removes leftovers of replacements: for a start, before anything
+/// is written there.
 pub(crate) async fn list(disk: &Disk, dir: &Path) -> Result<Vec<FileNumber>, DiskError> {
     disk.create_dir_all(dir).await?;
     let mut files = Vec::new();
@@ -47,10 +48,12 @@ pub(crate) fn next(files: &[FileNumber]) -> u64 {
     files.iter().map(|file| file.generation).max().unwrap_or(0) + 1
 }
 
-/// Removes the files of every generation before `generation`: all that they held has been written again, durably.
+/// Removes the files of every generation before `generation`: all that they held has been written again, durably. Replacements that
+/// are being written meanwhile are left alone.
 pub(crate) async fn remove_before(disk: &Disk, dir: &Path, generation: u64) -> Result<(), DiskError> {
-    let old = list(disk, dir).await?.into_iter().filter(|file| file.generation < generation);
-    for file in old {
+    let found = disk.list(dir).await?;
+    let files = found.iter().filter_map(|entry| FileNumber::parse(&entry.name));
+    for file in files.filter(|file| file.generation < generation) {
         disk.remove(&file.path(dir)).await?;
     }
     disk.sync_dir(dir).await
