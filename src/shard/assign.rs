@@ -159,7 +159,6 @@ impl Shard {
         let Checkpoint { recovery_point, high_watermark, log_start_offset } = checkpoint;
         let newest_epoch = Some(leader_epoch);
         let epoch_changes = self.epochs.borrow().get(&id).cloned().unwrap_or_default();
-        let carried = epoch_changes.clone();
         let known = KnownPoints { recovery_point, high_watermark, log_start_offset, newest_epoch, epoch_changes };
         let opened =
             Log::open(&self.disk, &self.read_cache, &dir, self.log_config(&config), known, self.rt.wall_ms()).await?;
@@ -167,7 +166,10 @@ impl Shard {
         if let Some(torn) = &opened.report.torn {
             tracing::info!("{topic}-{}: a torn tail was cut: {torn}", id.partition);
         }
-        let undone = epoch_journal::undone(&carried, opened.log.epochs());
+        let undone = {
+            let carried = self.epochs.borrow();
+            epoch_journal::undone(carried.get(&id).map_or(&[], Vec::as_slice), opened.log.epochs())
+        };
         if !undone.is_empty() {
             let mark = self.epoch_journal.queue(undone.into_iter().map(|change| (id, change)));
             self.epoch_journal.durable(mark).await?;
